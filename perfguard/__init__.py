@@ -1,0 +1,35 @@
+"""perfguard: measure performance tests, gate regressions with a known error rate, name the phase that did it.
+
+This door only re-exports, and lazily: `import perfguard` must cost a plain pytest run next to nothing,
+so nothing here (and nothing in `perfguard.plugin`) imports numpy, zmq or torch.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from perfguard.errors import PerfguardError as PerfguardError
+    from perfguard.fixtures import Perfguard as Perfguard
+    from perfguard.spans import add_span as add_span
+    from perfguard.spans import phase as phase
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "phase": "perfguard.spans",
+    "add_span": "perfguard.spans",
+    "Perfguard": "perfguard.fixtures",
+    "PerfguardError": "perfguard.errors",
+}
+__all__ = ["Perfguard", "PerfguardError", "__version__", "add_span", "phase"]
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module 'perfguard' has no attribute {name!r}")
+    value = getattr(importlib.import_module(home), name)
+    globals()[name] = value
+    return value
