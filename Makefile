@@ -1,0 +1,52 @@
+# Each target builds .venv itself. Needs Python >= 3.10 (PYTHON=... to choose one) and make, nothing else.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+EXTRAS ?= suites,tui,dev
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help venv perf test lint dashboard baselines goals kills docs-pictures clean
+
+help:  ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
+
+venv: $(STAMP)  ## build the environment (.venv) and nothing else
+
+# torch comes from tools/torch_source.py's choice, so that Linux does not pull gigabytes of CUDA packages by accident.
+$(STAMP): pyproject.toml constraints.txt tools/torch_source.py
+	$(PYTHON) tools/check_python.py
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt \
+	  $$($(BIN)/python tools/torch_source.py constraints.txt) --editable '.[$(EXTRAS)]'
+	@touch $@
+
+perf: $(STAMP)  ## run the performance suites against the committed baselines, with the report in the terminal
+	$(BIN)/python -m pytest --perfguard --perfguard-live=auto --perfguard-record=perf.pgrun suites $(ARGS)
+
+test: $(STAMP) lint  ## lint, type-check and test everything (under 10 minutes)
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: $(STAMP)  ## ruff, mypy --strict, import-linter, workflow files, sizes
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python tools/check_workflows.py .github/workflows
+	$(BIN)/python tools/sizes.py perfguard suites tui
+
+dashboard: $(STAMP)  ## run the performance suites inside the dashboard
+	$(BIN)/perfguard dashboard -- $(BIN)/python -m pytest --perfguard suites $(ARGS)
+
+baselines: $(STAMP)  ## add five process runs to the committed baselines (some 10 minutes)
+	for run in 1 2 3 4 5; do $(BIN)/python -m pytest --perfguard --perfguard-update suites -q $(ARGS) || exit $$?; done
+
+goals: $(STAMP)  ## the transport's goals table, measured at length
+	$(BIN)/python -m perfguard_suites.transport.goals $(ARGS)
+
+kills: $(STAMP)  ## sixty kills of a transport peer at random moments
+	$(BIN)/python -m perfguard_suites.transport.kill_test --kills 60
+
+clean:  ## remove the environment and all that was built
+	rm -rf $(VENV) dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache perf.pgrun

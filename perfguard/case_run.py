@@ -1,0 +1,194 @@
+"""One case being measured: what it records, as events and for judgement at its end.
+
+Everything a case tells goes out as events; the `Case` itself is folded from them (`perfguard.events.fold`), so
+nothing can be in the report that was not in the stream.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from perfguard.document import (
+    DIRECTIONS,
+    EXACT_KINDS,
+    Direction,
+    Kind,
+    Metric,
+    check_figure,
+)
+from perfguard.errors import MeasurementError
+from perfguard.events import EventStream
+from perfguard.measure import Comparison, Plan, Round, interleave, sample
+from perfguard.measure.blocks import Target, prepared
+from perfguard.measure.clock import Clock
+from perfguard.spans.recorder import Span
+from perfguard.stats.quantiles import Interval, median_interval
+from perfguard.units import check_unit
+
+MAX_SAMPLES = 10_000
+MAX_NOTE = 4_000
+SPANS_EVERY_NS = 100_000_000  # a waterfall ten times a second is as often as anybody looks
+MAX_EVENT_SPANS = 256
+
+
+class CaseRun:
+    """Records one case: `measure`, `compare` and `record` emit events; the session judges it at the end."""
+
+    def __init__(self, case_id: str, stream: EventStream, plan: Plan, limit: float, device: str, clock: Clock) -> None:
+        self.case_id = case_id
+        self.stream = stream
+        self.plan = plan
+        self.limit = limit
+        self.device = device
+        self.clock = clock
+        self.names: set[str] = set()
+        self._spans_due_ns = 0
+
+    # -- what the fixture calls
+
+    def measure(self, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Sample `fn(*args, **kwargs)` as the metric `time`; returns what its last call returned."""
+        self._claim("time")
+        with prepared(fn, args, kwargs, self.device) as target:
+            samples = sample(target, self.plan, self, self.clock)
+        self._emit_metric(samples.interval, samples.values_s, name="time", unit="s", kind="time")
+        self.stream.emit("account", case=self.case_id, account=asdict(samples.account))
+        for text in samples.notes:
+            self.note(text)
+        if not samples.settled:
+            self.note("warm-up did not settle within its bound: the first samples may still be warming up")
+        return target.result
+
+    def compare(
+        self, alternatives: Mapping[str, Callable[[], Any]], reference: str | None, record: bool, gated: bool
+    ) -> Comparison:
+        """Time the alternatives interleaved; record each one's time and, by default, its ratio to `reference`."""
+        with _all_prepared(alternatives, self.device) as targets:
+            names = list(targets)
+            first = names[0] if reference is None else reference
+            if first not in targets:
+                raise MeasurementError("perfguard.compare", f"the reference {first!r} is none of the alternatives")
+            self.stage("compare", {"alternatives": float(len(names)), "budget_s": self.plan.budget_s})
+            ordered = {first: targets[first]} | {name: targets[name] for name in names if name != first}
+            # the order is random but known: the same case in the same commit is measured in the same order
+            rng = random.Random(zlib.crc32(self.case_id.encode()))
+            comparison = interleave(ordered, self.plan, rng, self._on_compared, self.clock)
+        for name in names:
+            self._claim(f"{name}_time")
+            self._emit_metric(comparison.time(name), comparison.times_s[name], name=f"{name}_time", unit="s",
+                              kind="time", gated=False)
+        if record:
+            for name in names:
+                if name != first:
+                    self.record_ratio(comparison, f"{name}_over_{first}", name, first, gated=gated)
+        return comparison
+
+    def record_ratio(self, comparison: Comparison, metric: str, name: str, reference: str, **options: Any) -> None:
+        """Record the ratio of two compared alternatives under a name of its own."""
+        self.record(metric, comparison.ratios(name, reference).tolist(), unit="", kind="ratio", **options)
+
+    def record(
+        self,
+        name: str,
+        value: float | Sequence[float],
+        *,
+        unit: str,
+        kind: Kind = "time",
+        direction: Direction | None = None,
+        gated: bool = True,
+        limit: float | None = None,
+    ) -> None:
+        """Record a figure that the case measured itself: one value, or samples of it.
+
+        Raises `MeasurementError` if it is not finite, has no sample, a unit that does not fit its kind, or a
+        name that is taken.
+        """
+        check_unit(kind, unit, name)
+        if direction is not None and direction not in DIRECTIONS:
+            raise MeasurementError(name, f"direction {direction!r}", "'lower' or 'higher' is better")
+        values = _figures(name, value)
+        if kind in EXACT_KINDS and any(v != int(v) for v in values):
+            raise MeasurementError(name, f"a {kind} of {values[0]!r} is not exact", "record a ratio or a fraction instead")
+        self._claim(name)
+        self._emit_metric(median_interval(values, self.plan.confidence), values, name=name, unit=unit, kind=kind,
+                          direction=direction or ("higher" if kind == "throughput" else "lower"),
+                          gated=gated, limit=limit)
+
+    def note(self, text: str) -> None:
+        """A sentence for the report of this case."""
+        self.stream.emit("note", case=self.case_id, text=str(text)[:MAX_NOTE])
+
+    # -- what sampling tells (measure.sampling.Observer)
+
+    def stage(self, stage: str, detail: dict[str, float]) -> None:
+        """A stage of the measurement begins."""
+        self.stream.emit("stage", case=self.case_id, stage=stage, detail=detail)
+
+    def round(self, done: Round) -> None:
+        """A block has been timed."""
+        self.stream.emit("round", case=self.case_id, metric="time", index=done.index, iterations=done.iterations,
+                         value=done.value_s, warmup=done.warmup, phases=done.phases or None)
+        if done.spans and (now_ns := self.clock()) >= self._spans_due_ns:
+            self._spans_due_ns = now_ns + SPANS_EVERY_NS
+            spans = one_call(done.spans, done.iterations)
+            self.stream.emit("spans", case=self.case_id, round=done.index, spans=[list(span) for span in spans])
+
+    def _on_compared(self, index: int, row: dict[str, float]) -> None:
+        for name, value in row.items():
+            self.stream.emit("round", case=self.case_id, metric=f"{name}_time", index=index, iterations=1,
+                             value=value, warmup=False, phases=None)
+
+    # -- inner
+
+    def _claim(self, name: str) -> None:
+        if name in self.names:
+            advice = ("call the fixture once a test: parametrise, or use perfguard.compare"
+                      if name == "time" else "give each metric of a case a name of its own")
+            raise MeasurementError(name, "is recorded twice in one case", advice)
+        self.names.add(name)
+
+    def _emit_metric(self, interval: Interval, values: Sequence[float], *, name: str, unit: str, kind: Kind,
+                     direction: Direction = "lower", gated: bool = True, limit: float | None = None) -> None:
+        fallback = 0.0 if kind in EXACT_KINDS else self.limit
+        metric = Metric(
+            name=name, unit=unit, direction=direction, kind=kind, gated=gated, n=len(values),
+            median=interval.estimate, ci=(interval.low, interval.high), confidence=interval.confidence,
+            samples=tuple(float(v) for v in thinned(values)), limit=fallback if limit is None else limit,
+        )
+        self.stream.emit("metric", case=self.case_id, metric=asdict(metric))
+
+
+@contextlib.contextmanager
+def _all_prepared(alternatives: Mapping[str, Callable[[], Any]], device: str) -> Iterator[dict[str, Target]]:
+    with contextlib.ExitStack() as stack:
+        yield {name: stack.enter_context(prepared(fn, device=device)) for name, fn in alternatives.items()}
+
+
+def one_call(spans: Sequence[Span], iterations: int) -> Sequence[Span]:
+    """The spans of about one call out of a block of `iterations`, bounded for an event."""
+    share = len(spans) if iterations <= 1 else max(1, len(spans) // iterations)
+    return spans[: min(share, MAX_EVENT_SPANS)]
+
+
+def thinned(values: Sequence[float]) -> Sequence[float]:
+    """At most `MAX_SAMPLES` of the values, evenly spaced in order of measurement."""
+    if len(values) <= MAX_SAMPLES:
+        return values
+    step = len(values) / MAX_SAMPLES
+    return [values[int(i * step)] for i in range(MAX_SAMPLES)]
+
+
+def _figures(name: str, value: float | Sequence[float]) -> list[float]:
+    try:
+        raw = list(value) if hasattr(value, "__iter__") else [value]  # type: ignore[arg-type]
+        values = [check_figure(name, v) for v in raw]
+    except (TypeError, ValueError) as error:
+        raise MeasurementError(name, f"{value!r:.80} is no figure", "record a number or a sequence of numbers") from error
+    if not values:
+        raise MeasurementError(name, "no samples", "record at least one figure")
+    return values

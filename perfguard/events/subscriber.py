@@ -1,0 +1,281 @@
+"""The viewer's end of a live run: everything from its first event on, in order, each exactly once.
+
+It listens to the live socket first and asks the second one for what came before; the numbers (`seq`) join the
+two. What the live socket drops is asked for again, so a gap remains only where the run died or shed events.
+Knows neither pytest nor any user interface.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Literal
+
+import zmq
+from zmq.utils.monitor import recv_monitor_message
+
+from perfguard.errors import EndpointError, EventError
+from perfguard.events.protocol import (
+    CHUNK_BYTES,
+    Header,
+    Request,
+    pack_request,
+    unpack_answer,
+)
+from perfguard.events.runtime_dir import Endpoint, newest_endpoint, parse_endpoint
+from perfguard.events.schema import MAX_FRAME_BYTES, Event, unpack
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from typing_extensions import Self
+
+State = Literal["connecting", "live", "finished", "lost"]
+
+ASK_AGAIN_S = 1.0
+_BATCH = 5000
+_AHEAD_LIMIT = 20_000
+_STEP_S = 0.05
+
+
+class Subscriber:
+    """Attached to one producer of one run. One thread uses it at a time; `close` it, or use it in `with`.
+
+    `state`: `live`; then `finished` (the run took its leave, or it ended after `run_finished`) or `lost` (the
+    producer is gone without a word). `gaps` counts events that can never come, `shed` those that the run had
+    to forget, `bad` frames that were not this run's events, `duplicates` those that came twice.
+    """
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self.endpoint = endpoint.live
+        self.state: State = "connecting"
+        self.run: str | None = None
+        self.src: str | None = None
+        self.gaps = self.shed = self.bad = self.duplicates = 0
+        self._next_seq = 0
+        self._head = 0
+        self._run_finished = False
+        self._ready: list[Event] = []
+        self._ahead: dict[int, Event] = {}  # came before their turn
+        self._asked = False  # whether a question is open
+        self._asked_s = self._heard_s = time.monotonic()
+        self._context = zmq.Context()
+        try:
+            self._open(endpoint)
+        except BaseException:
+            self._context.destroy(linger=0)
+            raise
+
+    @classmethod
+    def attach(cls, endpoint: str | None = None, timeout_s: float = 10.0) -> Subscriber:
+        """A subscriber that has reached a run: the one at `endpoint`, or this user's newest.
+
+        Raises `EndpointError` if none answers within `timeout_s`, or if the endpoint is not a safe one.
+        """
+        deadline_s = time.monotonic() + timeout_s
+        place = newest_endpoint() if endpoint is None else parse_endpoint(endpoint)
+        while place is None:
+            if time.monotonic() > deadline_s:
+                raise EndpointError(
+                    "live runs", f"none appeared within {timeout_s:g} s", "start one: pytest --perfguard-live"
+                )
+            time.sleep(_STEP_S)
+            place = newest_endpoint()
+        subscriber = cls(place)
+        try:
+            while subscriber.state == "connecting" and time.monotonic() < deadline_s:
+                subscriber._step(_STEP_S)
+        except BaseException:
+            subscriber.close()
+            raise
+        if subscriber.state == "connecting":
+            subscriber.close()
+            raise EndpointError(
+                subscriber.endpoint,
+                f"no perfguard run answers there within {timeout_s:g} s",
+                "is it still running? leave the endpoint out for this user's newest run",
+            )
+        return subscriber
+
+    def poll(self, timeout_s: float) -> list[Event]:
+        """The events that have come, in order, waiting up to `timeout_s` for the first.
+
+        An empty list is no end: that is when `state` is `finished` or `lost` and nothing is left to give.
+        """
+        deadline_s = time.monotonic() + timeout_s
+        while not self._ready and not self.over:
+            left_s = deadline_s - time.monotonic()
+            self._step(max(0.0, min(_STEP_S, left_s)))
+            if left_s <= 0:
+                break
+        events, self._ready = self._ready, []
+        return events
+
+    @property
+    def over(self) -> bool:
+        """Whether no further events can come."""
+        return self.state in ("finished", "lost")
+
+    def __iter__(self) -> Iterator[Event]:
+        """All events until the run is over or lost."""
+        while True:
+            events = self.poll(1.0)
+            yield from events
+            if not events and self.over:
+                return
+
+    def close(self) -> None:
+        """Leave; idempotent."""
+        if not self._context.closed:
+            if self.state == "live":
+                self._send(Request("bye", self._next_seq))
+            self._live.disable_monitor()
+            self._context.destroy(linger=100)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _open(self, endpoint: Endpoint) -> None:
+        self._live, self._ask = self._context.socket(zmq.SUB), self._context.socket(zmq.DEALER)
+        for socket in (self._live, self._ask):
+            socket.setsockopt(zmq.IPV6, 1)
+            socket.setsockopt(zmq.RECONNECT_IVL, 50)
+        self._live.setsockopt(zmq.MAXMSGSIZE, MAX_FRAME_BYTES)
+        self._ask.setsockopt(zmq.MAXMSGSIZE, MAX_FRAME_BYTES + CHUNK_BYTES)
+        self._ask.setsockopt(zmq.SNDHWM, 8)
+        self._ask.setsockopt(zmq.RCVHWM, 8)
+        self._live.subscribe(b"")
+        self._monitor = self._live.get_monitor_socket(zmq.Event.DISCONNECTED)
+        self._live.connect(endpoint.live)
+        self._ask.connect(endpoint.ask)
+        self._poller = zmq.Poller()
+        for socket in (self._live, self._ask, self._monitor):
+            self._poller.register(socket, zmq.POLLIN)
+        self._send(Request("since", 0))
+
+    def _step(self, timeout_s: float) -> None:
+        """Wait for something to come, take it, and ask for what is missing."""
+        ready = dict(self._poller.poll(int(timeout_s * 1000)))
+        if self._monitor in ready:
+            # Taken first, acted on last: what the producer sent before it went is still in the sockets.
+            recv_monitor_message(self._monitor, zmq.NOBLOCK)
+        self._take_live()
+        while not self.over and self._ask.poll(0):
+            self._take_answer()
+        if self.state != "live":
+            pass
+        elif self._monitor in ready:
+            self._end()
+        elif self._asked or self._ahead:
+            wait_s = ASK_AGAIN_S if self._asked else _STEP_S
+            if time.monotonic() - self._asked_s > wait_s:
+                self._send(Request("since", self._next_seq))
+        elif time.monotonic() - self._heard_s > ASK_AGAIN_S:  # the last live events may have been dropped
+            self._send(Request("since", self._next_seq))
+
+    def _take_live(self) -> None:
+        for _ in range(_BATCH):
+            try:
+                parts = self._live.recv_multipart(zmq.NOBLOCK)
+            except zmq.Again:
+                return
+            self._heard_s = time.monotonic()
+            event = self._event(parts[0]) if len(parts) == 1 else None
+            if event is None:
+                self.bad += len(parts) != 1
+            elif event["seq"] < self._next_seq or event["seq"] in self._ahead:
+                self.duplicates += 1
+            elif self.state == "live" and event["seq"] == self._next_seq:
+                self._deliver(event)
+                self._deliver_ahead()
+            elif len(self._ahead) < _AHEAD_LIMIT:  # else it will be asked for
+                self._ahead[event["seq"]] = event
+
+    def _take_answer(self) -> None:
+        parts = self._ask.recv_multipart(zmq.NOBLOCK)
+        try:
+            header, frames = unpack_answer(parts)
+        except EventError:
+            self.bad += 1
+            return
+        if self.run is not None and (header.run, header.src) != (self.run, self.src):
+            self.bad += 1
+            return
+        self._asked = False
+        self._heard_s = time.monotonic()
+        if self.state == "connecting":
+            self._begin(header)
+        for frame in frames:
+            event = self._event(frame)
+            if event is not None and event["seq"] >= self._next_seq:
+                self._skip_to(event["seq"])
+                self._deliver(event)
+        self._skip_to(header.next_seq)
+        self._deliver_ahead()
+        self._head = max(self._head, header.head)
+        if self._next_seq < self._head:
+            self._send(Request("since", self._next_seq))
+        elif header.closing:
+            self._send(Request("bye", self._next_seq))
+            self._end(left=True)
+
+    def _begin(self, header: Header) -> None:
+        self.run, self.src, self.state = header.run, header.src, "live"
+        early, self._ahead = self._ahead, {}
+        for seq, event in early.items():
+            if (event["run"], event["src"]) == (self.run, self.src):
+                self._ahead[seq] = event
+            else:
+                self.bad += 1
+
+    def _event(self, frame: bytes) -> Event | None:
+        """The event in the frame if it is one of this run's, else None, counted."""
+        try:
+            event = unpack(frame)
+        except EventError:
+            self.bad += 1
+            return None
+        if self.run is not None and (event["run"], event["src"]) != (self.run, self.src):
+            self.bad += 1
+            return None
+        return event
+
+    def _deliver(self, event: Event) -> None:
+        self._ready.append(event)
+        self._ahead.pop(event["seq"], None)  # an answer may bring what also came live
+        self._next_seq = event["seq"] + 1
+        self._run_finished = self._run_finished or event["kind"] == "run_finished"
+
+    def _deliver_ahead(self) -> None:
+        while self._next_seq in self._ahead:
+            self._deliver(self._ahead[self._next_seq])
+
+    def _skip_to(self, seq: int) -> None:
+        """The run has nothing below `seq`: give what came live, count the rest as shed."""
+        self.shed += self._give_ahead_below(seq)
+        self._next_seq = max(self._next_seq, seq)
+
+    def _give_ahead_below(self, seq: int) -> int:
+        """Deliver what waits below `seq`, in order; returns how many numbers below it never came."""
+        if seq <= self._next_seq:
+            return 0
+        missing = 0
+        for number in sorted(number for number in self._ahead if number < seq):
+            missing += number - self._next_seq
+            self._deliver(self._ahead[number])
+        return missing + seq - self._next_seq
+
+    def _end(self, *, left: bool = False) -> None:
+        """The producer is gone: give what is there, count what is not."""
+        self._head = max([self._head, *(seq + 1 for seq in self._ahead)])
+        self.gaps += self._give_ahead_below(self._head)
+        self.state = "finished" if left or self._run_finished else "lost"
+
+    def _send(self, request: Request) -> None:
+        try:
+            self._ask.send(pack_request(request), zmq.NOBLOCK)
+        except zmq.Again:
+            return  # earlier questions are still on their way
+        self._asked, self._asked_s = True, time.monotonic()

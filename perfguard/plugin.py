@@ -1,0 +1,219 @@
+"""The pytest plugin: options and hooks, nothing else. Imports no numpy, zmq or torch until `--perfguard` is on."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from perfguard.errors import PerfguardError
+from perfguard.options import OPTIONS, settings
+
+if TYPE_CHECKING:
+    from perfguard.fixtures import Perfguard
+    from perfguard.session import RunSession
+
+MARKER = (
+    "perfguard(limit='10%', budget_s=5, group=..., device='cpu'): a performance test; limit: change tolerated, "
+    "budget_s: seconds of timed rounds, group: name of its suite, device: 'cuda' waits for the GPU"
+)
+MARKER_KEYS = frozenset({"limit", "budget_s", "group", "device"})
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Declare the options and their ini keys."""
+    group = parser.getgroup("perfguard", "perfguard: performance tests with a gate")
+    for option in OPTIONS:
+        option.add_to(group, parser)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Register the marker; under `--perfguard` check the settings and open the run."""
+    config.addinivalue_line("markers", MARKER)
+    values = _values(config)
+    if not values["perfguard"] or config.option.collectonly or config.option.help:
+        return
+    if hasattr(config, "workerinput") or getattr(config.option, "numprocesses", None):
+        raise pytest.UsageError(
+            "perfguard: pytest-xdist runs tests side by side, and timings of tests that disturb each other mean "
+            "nothing: run --perfguard without -n (or with -n 0)"
+        )
+    try:
+        session = _open_session(config, values)
+    except PerfguardError as error:
+        raise pytest.UsageError(f"perfguard: {error}") from error
+    config.pluginmanager.register(Runner(config, session), "perfguard-runner")
+
+
+def _open_session(config: pytest.Config, values: dict[str, Any]) -> RunSession:
+    from perfguard.session import RunSession
+
+    chosen = settings(values, config.rootpath, config.invocation_params.dir)
+    return RunSession(chosen, config.rootpath, lambda text: _warn(config, text))
+
+
+def _warn(config: pytest.Config, text: str) -> None:
+    reporter = config.pluginmanager.get_plugin("terminalreporter")
+    if reporter is not None:
+        reporter.ensure_newline()
+        reporter.write_line(f"perfguard: {text}", yellow=True)
+
+
+def _values(config: pytest.Config) -> dict[str, Any]:
+    """Each option's value: the command line's, else the ini file's."""
+    values: dict[str, Any] = {}
+    for option in OPTIONS:
+        given = getattr(config.option, option.ini, None)
+        values[option.ini] = config.getini(option.ini) if given is None else given
+    return values
+
+
+def is_case(item: pytest.Item) -> bool:
+    """Whether a test is a performance case: it uses the fixture, or carries the marker."""
+    return "perfguard" in getattr(item, "fixturenames", ()) or item.get_closest_marker("perfguard") is not None
+
+
+@pytest.fixture
+def perfguard(request: pytest.FixtureRequest) -> Perfguard:
+    """Measure a function, phases and figures; see `perfguard.fixtures.Perfguard`."""
+    from perfguard.fixtures import Perfguard
+
+    runner: Runner | None = request.config.pluginmanager.get_plugin("perfguard-runner")
+    if runner is None:
+        return Perfguard(None, "off")
+    try:
+        run = runner.session.case_run(request.node.nodeid)
+    except PerfguardError as error:
+        raise pytest.UsageError(f"perfguard: {error}") from error
+    return Perfguard(run, runner.session.settings.profile)
+
+
+class Runner:
+    """The hooks of a measuring run; registered only under `--perfguard`."""
+
+    def __init__(self, config: pytest.Config, session: RunSession) -> None:
+        from perfguard.report.terminal import TerminalReport
+
+        self.config = config
+        self.session = session
+        self.report = TerminalReport(lambda: config.pluginmanager.get_plugin("terminalreporter"), session)
+        self.reports: dict[str, list[pytest.TestReport]] = {}
+        self.finished = False
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
+        """Keep the performance cases; everything else is deselected."""
+        others = [item for item in items if not is_case(item)]
+        if others:
+            config.hook.pytest_deselected(items=others)
+            items[:] = [item for item in items if is_case(item)]
+
+    def pytest_runtestloop(self, session: pytest.Session) -> None:
+        """Collection is done, as every other plugin left it: the run begins."""
+        if session.testsfailed and not session.config.option.continue_on_collection_errors:
+            return
+        try:
+            self.session.start([_planned(item) for item in session.items])
+        except PerfguardError as error:
+            raise pytest.UsageError(f"perfguard: {error}") from error
+        self.report.begin()
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, object, object]:
+        """One case, from its set-up to its verdict."""
+        self.session.start_case(item.nodeid)
+        self.reports[item.nodeid] = []
+        result = yield
+        status, message = _outcome(self.reports[item.nodeid])
+        seconds = sum(report.duration for report in self.reports.pop(item.nodeid))
+        try:
+            case = self.session.finish_case(item.nodeid, status, seconds, message)
+        except PerfguardError as error:
+            raise pytest.UsageError(f"perfguard: {error}") from error
+        self.report.case(case)
+        return result
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Remember how set-up, call and tear-down went."""
+        if report.nodeid in self.reports:
+            self.reports[report.nodeid].append(report)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_report_teststatus(self, report: pytest.TestReport) -> tuple[str, str, str] | None:
+        """A passed case prints its own line with figures, so pytest's dot is left out."""
+        return (report.outcome, "", "") if report.passed and report.when == "call" else None
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
+        """Update baselines if asked, decide, and turn a clean exit into the gate's."""
+        if not self.session.builder.started:  # nothing was run: a collection error, or nothing collected
+            self.session.abort()
+            return
+        self.finished = True
+        interrupted = int(exitstatus) == pytest.ExitCode.INTERRUPTED
+        try:
+            if self.session.settings.update and not interrupted:
+                self.report.written = self.session.update_baselines()
+            run = self.session.finish(int(exitstatus), interrupted)
+        except PerfguardError as error:
+            self.report.problem = str(error)
+            session.exitstatus = error.exit_status
+            self.session.abort()
+            return
+        self.report.run = run
+        if int(exitstatus) == pytest.ExitCode.OK and run.gate is not None:
+            session.exitstatus = run.gate.exit_status
+
+    def pytest_terminal_summary(self) -> None:
+        """The report, after pytest's own failures."""
+        self.report.summary()
+
+    def pytest_unconfigure(self) -> None:
+        """Whatever happened, leave no socket and no half-written recording."""
+        self.session.abort()
+
+
+def _planned(item: pytest.Item) -> Any:
+    from perfguard.session import PlannedCase
+
+    marker: dict[str, Any] = {}
+    for found in reversed(list(item.iter_markers("perfguard"))):  # the closest marker wins
+        if found.args or not set(found.kwargs) <= MARKER_KEYS:
+            wrong = sorted(set(found.kwargs) - MARKER_KEYS) or list(found.args)
+            raise pytest.UsageError(
+                f"perfguard: {item.nodeid}: the perfguard marker does not know {wrong} "
+                f"(it takes {', '.join(sorted(MARKER_KEYS))})"
+            )
+        marker |= found.kwargs
+    module, suite = _home(item)
+    tail = item.nodeid.split("::", 1)[-1]
+    callspec = getattr(item, "callspec", None)
+    params = {} if callspec is None else {name: _plain(value) for name, value in callspec.params.items()}
+    return PlannedCase(item.nodeid, f"{module}::{tail}", str(marker.get("group", suite)), params, marker)
+
+
+def _home(item: pytest.Item) -> tuple[str, str]:
+    """The dotted module of a test and the suite it belongs to: its package, or the folder it lies in."""
+    name = getattr(getattr(item, "module", None), "__name__", "") or Path(item.path).stem
+    parts = name.split(".")
+    return name, parts[-2] if len(parts) > 1 else Path(item.path).parent.name or "tests"
+
+
+def _plain(value: Any) -> Any:
+    return value if isinstance(value, bool | int | float | str | None) else getattr(value, "__name__", str(value))[:200]
+
+
+def _outcome(reports: list[pytest.TestReport]) -> tuple[Any, str]:
+    """The case's status, and why if it did not pass."""
+    for report in reports:
+        if report.failed:
+            status = "failed" if report.when == "call" else "error"
+            crash = getattr(report.longrepr, "reprcrash", None)
+            return status, str(getattr(crash, "message", report.longrepr))
+    for report in reports:
+        if report.skipped:
+            reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+            return "skipped", reason
+    return ("passed", "") if reports else ("error", "did not run")

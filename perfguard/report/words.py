@@ -1,0 +1,49 @@
+"""Sentences that more than one report says: a figure with its interval, a change with its phases."""
+
+from __future__ import annotations
+
+from perfguard.document import Account, Metric, PhaseChange
+from perfguard.units import format_change, format_value
+
+# A verdict is always a glyph and a word: neither colour nor shape alone.
+GLYPHS = {"slower": "▲", "faster": "▼", "same": "=", "noisy": "?", "new": "+", "missing": "-", "broken": "!"}
+
+
+def figure(metric: Metric) -> str:
+    """`412 µs ±1.2 %  n=120`; an exact or single figure without interval."""
+    value = format_value(metric.median, metric.unit, metric.kind)
+    if metric.n <= 1:
+        return value
+    low, high = metric.ci
+    if metric.median and metric.kind != "fraction":
+        return f"{value} ±{(high - low) / 2 / abs(metric.median):.1%}  n={metric.n}"
+    return f"{value} [{format_value(low, metric.unit, metric.kind)}, {format_value(high, metric.unit, metric.kind)}]"
+
+
+def change_line(metric: Metric) -> str:
+    """`time: 1.2 ms -> 2.1 ms, +75 % [+60 %, +92 %], limit 10 %, 5 process runs`."""
+    now = format_value(metric.median, metric.unit, metric.kind)
+    if metric.change is None or metric.baseline is None:
+        return f"{metric.name}: {now}"
+    before = format_value(metric.baseline.median, metric.unit, metric.kind)
+    if metric.limit == 0:
+        return f"{metric.name}: {before} -> {now} (exact)"
+    low, high = metric.change.ci
+    return (f"{metric.name}: {before} -> {now}, {format_change(metric.change.ratio)} "
+            f"[{format_change(low)}, {format_change(high)}], limit {metric.limit:.0%}, "
+            f"{metric.baseline.process_runs} process runs in the baseline")
+
+
+def phase_change_line(phase: PhaseChange) -> str:
+    """`serialize +18 ms = 94 % of the change`."""
+    sign = "+" if phase.delta_s >= 0 else "-"
+    return f"{phase.path} {sign}{format_value(abs(phase.delta_s), 's')} = {phase.share:.0%} of the change"
+
+
+def account_line(account: Account, most: int = 6) -> str:
+    """`copy 61 % · wake_up 20 % · ... · unaccounted 1.2 %`: shares of the wall, self times, largest first."""
+    wall = account.wall_s or 1.0
+    parts = [f"{phase.path} {phase.self_s / wall:.0%}" for phase in account.phases[:most]]
+    if len(account.phases) > most:
+        parts.append(f"{len(account.phases) - most} more {sum(p.self_s for p in account.phases[most:]) / wall:.0%}")
+    return " · ".join([*parts, f"unaccounted {account.unaccounted_s / wall:.1%}"])

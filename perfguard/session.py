@@ -1,0 +1,195 @@
+"""One run from start to gate: the plugin tells it what pytest does, it tells the stream what was measured.
+
+It knows cases by their node id and nothing of pytest items; the plugin knows pytest and nothing of events.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import os
+import secrets
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from time import perf_counter_ns
+from typing import Any
+
+from perfguard import baselines, document
+from perfguard.baselines.machine import commit_info, describe, machine_class
+from perfguard.case_run import CaseRun
+from perfguard.document import Case, Gate, Run, Status
+from perfguard.errors import BaselineError, DocumentError
+from perfguard.events import EventStream
+from perfguard.events.fold import RunBuilder
+from perfguard.gate import Judge, Policy, decide
+from perfguard.gate.policy import DEFAULT_LIMIT, parse_fail_on
+from perfguard.measure import PROFILES
+from perfguard.noise import NoiseMeter
+from perfguard.options import DEFAULT_LIVE, Settings
+from perfguard.units import parse_limit
+
+
+@dataclass(frozen=True)
+class PlannedCase:
+    """A case before it runs. `marker` holds the keyword arguments of `@pytest.mark.perfguard`."""
+
+    id: str
+    key: str
+    suite: str
+    params: Mapping[str, Any] = field(default_factory=dict)
+    marker: Mapping[str, Any] = field(default_factory=dict)
+
+
+class RunSession:
+    """A run. Raises `PerfguardError`s from its constructor for settings that cannot work, before anything runs."""
+
+    def __init__(self, settings: Settings, root: Path, warn: Callable[[str], None]) -> None:
+        self.settings = settings
+        self.warn = warn
+        self.policy = Policy(fail_on=parse_fail_on(settings.fail_on), strict=settings.strict)
+        self.plan = PROFILES[settings.profile].with_budget(settings.case_seconds)
+        self.machine = {**describe()}
+        self.machine["class"] = machine_class(self.machine)
+        self.commit = dict(commit_info(root))
+        self.baselines = baselines.load(settings.baselines, self.machine["class"])
+        self.judge = Judge.for_run(self.baselines, self.policy, ())
+        self.stream = EventStream(new_run_id(), on_problem=warn)
+        self.builder = RunBuilder()
+        self.stream.subscribe(self.builder.apply)
+        self.planned: dict[str, PlannedCase] = {}
+        self.gone: list[str] = []
+        self.noise = NoiseMeter()
+        self.endpoint: str | None = None
+        try:
+            if settings.record is not None:
+                self.stream.open_recorder(settings.record)
+            if settings.live is not None:
+                self.endpoint = self.stream.open_bus(None if settings.live == DEFAULT_LIVE else settings.live)
+        except BaseException:
+            self.stream.close()
+            raise
+
+    # -- what happens, in order
+
+    def start(self, planned: Sequence[PlannedCase]) -> None:
+        """The cases are collected and about to run."""
+        self.planned = {case.id: case for case in planned}
+        self.judge = Judge.for_run(self.baselines, self.policy, [case.key for case in planned])
+        plan = [{"id": c.id, "key": c.key, "suite": c.suite, "params": dict(c.params)} for c in planned]
+        self.stream.emit("run_started", started=now_iso(), profile=self.settings.profile, machine=self.machine,
+                         commit=self.commit, plan=plan)
+
+    def start_case(self, case_id: str) -> None:
+        """A case is about to be set up."""
+        self.stream.emit("case_started", case=case_id)
+        self.stream.emit("stage", case=case_id, stage="setup", detail={})
+
+    def case_run(self, case_id: str) -> CaseRun:
+        """The recorder for a case's fixture. Raises `OptionError` for a marker that makes no sense."""
+        marker = self.planned[case_id].marker
+        limit = parse_limit(marker.get("limit", DEFAULT_LIMIT), f"{case_id}: limit")
+        plan = self.plan
+        if self.settings.case_seconds is None and marker.get("budget_s") is not None:
+            plan = plan.with_budget(float(marker["budget_s"]))
+        return CaseRun(case_id, self.stream, plan, limit, str(marker.get("device", "cpu")), perf_counter_ns)
+
+    def finish_case(self, case_id: str, status: Status, duration_s: float, message: str) -> Case:
+        """A case is over: judge its metrics (of a passed case only) and close it."""
+        case = self.builder.case(case_id)
+        if status == "passed":
+            self._judge(case)
+        elif status in ("failed", "error"):
+            self._mark_broken(case)
+        self.stream.emit("case_finished", case=case_id, status=status, duration_s=duration_s, message=message[:2000])
+        others, steal = self.noise.read()
+        self.stream.emit("machine_noise", others=others, steal=steal)
+        return self.builder.case(case_id)
+
+    def finish(self, exit_status: int, interrupted: bool = False) -> Run:
+        """The run is over: decide, write what was asked for, close the stream; returns the document."""
+        try:
+            gate = self._decide(exit_status, interrupted)
+            self.stream.emit("gate", **asdict(gate))
+            self.stream.emit("run_finished", finished=now_iso(), exit_status=gate.exit_status)
+        finally:
+            self.stream.close()
+        run = self.builder.run()
+        if self.settings.json is not None:
+            write_json(self.settings.json, run)
+        return run
+
+    def update_baselines(self) -> list[Path]:
+        """Add this run's figures to the baselines; the files written."""
+        return baselines.update(self.settings.baselines, self.builder.run())
+
+    # -- inner
+
+    def _judge(self, case: Case) -> None:
+        for metric in case.metrics:
+            try:
+                judged = self.judge.judge(case, metric)
+            except BaselineError as error:
+                if not self.settings.update:
+                    raise
+                self.stream.emit("note", case=case.id, text=f"not compared: {error}")
+                continue
+            self.stream.emit(
+                "verdict", case=case.id, metric=metric.name, verdict=judged.verdict, limit=judged.limit,
+                change=None if judged.change is None else asdict(judged.change),
+                baseline=None if judged.baseline is None else asdict(judged.baseline),
+            )
+        gone = self.judge.missing(self.builder.case(case.id))
+        if gone:
+            self.gone.append(case.id)
+            self.stream.emit("note", case=case.id, text=f"no longer measured, but in the baseline: {', '.join(gone)}")
+
+    def _mark_broken(self, case: Case) -> None:
+        for metric in case.metrics:
+            self.stream.emit("verdict", case=case.id, metric=metric.name, verdict="broken", limit=metric.limit,
+                             change=None, baseline=None)
+
+    def _decide(self, exit_status: int, interrupted: bool) -> Gate:
+        gate = decide(self.builder.cases.values(), self.policy, self.gone)
+        if interrupted:
+            return Gate(2, gate.slower, gate.noisy, gate.missing, "interrupted: what was measured is recorded, not judged")
+        if exit_status != 0:
+            return Gate(exit_status, gate.slower, gate.noisy, gate.missing,
+                        "tests failed" if exit_status == 1 else f"pytest ended with status {exit_status}")
+        if self.settings.update:
+            return Gate(0, gate.slower, gate.noisy, gate.missing, "baselines updated: this run is the new reference")
+        return gate
+
+    def abort(self) -> None:
+        """Close without a document: nothing was collected, or start-up failed."""
+        self.stream.close()
+
+
+def new_run_id() -> str:
+    """Sortable by time, unique enough: `20261121-090215-1a2b3c`."""
+    return time.strftime("%Y%m%d-%H%M%S", time.gmtime()) + "-" + secrets.token_hex(3)
+
+
+def now_iso() -> str:
+    """The time now as ISO 8601 in UTC, to the millisecond."""
+    return dt.datetime.now(dt.timezone.utc).isoformat(timespec="milliseconds")
+
+
+def write_json(path: Path, run: Run) -> None:
+    """Write the run document, atomically. Raises `DocumentError` naming the path if it cannot be written."""
+    temporary = None
+    try:
+        text = json.dumps(document.to_json(run), indent=1, allow_nan=False)
+        with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=f".{path.name}.", delete=False,
+                                         encoding="utf-8") as file:
+            temporary = file.name
+            file.write(text + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).replace(path)
+    except OSError as error:
+        if temporary is not None:
+            Path(temporary).unlink(missing_ok=True)
+        raise DocumentError(str(path), f"cannot be written: {error}", "choose another path") from error

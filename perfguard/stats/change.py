@@ -1,0 +1,126 @@
+"""Did a figure change? Today's process run against stored process runs, on the log scale.
+
+The sampling unit is the process run: samples inside one process share its memory layout, its hash seed, its
+placement and the machine's mood of that minute, so their spread says little about the next run's.
+Ratios are what performance compares, so everything here is done on logarithms and given back as ratios.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy.special import ndtri, stdtrit
+
+
+@dataclass(frozen=True, slots=True)
+class Prior:
+    """What is believed of run-to-run noise before any run is seen: `sd` of the log figure, worth
+    `degrees` degrees of freedom. With many stored runs their own spread takes over."""
+
+    sd: float
+    degrees: float
+
+
+# Absolute times on shared machines drift by tens of per cent between runs; ratios measured interleaved in
+# one run mostly by a few. Both are worth two observations: enough to stop three lucky runs from looking certain.
+ABSOLUTE_PRIOR = Prior(sd=0.10, degrees=2.0)
+PORTABLE_PRIOR = Prior(sd=0.04, degrees=2.0)
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeInterval:
+    """Now over before: `ratio`, its interval, the run-to-run `sd` of the log figure it rests on."""
+
+    ratio: float
+    low: float
+    high: float
+    sd: float
+    degrees: float
+
+
+def change_against_runs(
+    now: float, before: npt.ArrayLike, *, within_sd: float = 0.0, alpha: float = 0.01, prior: Prior = ABSOLUTE_PRIOR
+) -> ChangeInterval:
+    """The ratio of one new process run's figure to stored runs' figures, with a prediction interval.
+
+    `now`: the new run's median (> 0). `before`: shape (k,), the stored runs' medians (> 0), k >= 1.
+    `within_sd`: standard error of log(now) from the spread inside this process; it cannot be smaller than
+    what run-to-run noise adds, so the larger of both is used. `alpha`: both-sided error of the interval.
+
+    The variance is moderated, s^2 = (d0 s0^2 + (k-1) s_k^2) / (d0 + k-1), with d0 + k-1 degrees of freedom
+    (Smyth 2004, Linear models and empirical Bayes methods, section 3), and the interval is Student's
+    prediction interval for one further observation: t s sqrt(1 + 1/k).
+    Raises ValueError on figures that are not positive.
+    """
+    logs = np.log(_positive(before))
+    (value,) = np.log(_positive([now]))
+    k = logs.size
+    degrees = prior.degrees + k - 1
+    variance = (prior.degrees * prior.sd**2 + float(((logs - logs.mean()) ** 2).sum())) / degrees
+    se = math.sqrt(max(variance, within_sd**2) + variance / k)
+    half = float(stdtrit(degrees, 1 - alpha / 2)) * se
+    delta = float(value - logs.mean())
+    return ChangeInterval(math.exp(delta), _exp(delta - half), _exp(delta + half), math.sqrt(variance), degrees)
+
+
+def change_against_differences(
+    now: float, before: npt.ArrayLike, *, alpha: float = 0.01, prior: Prior
+) -> ChangeInterval:
+    """The same for fractions of a whole, which may be zero: differences instead of logarithms.
+
+    `now`, `before` (shape (k,)) and `prior.sd` are fractions; the result's ratios are 1 + the difference, so that
+    a limit of 5 % means five percentage points. Raises ValueError on figures that are not finite.
+    """
+    runs = np.asarray(before, dtype=np.float64).ravel()
+    if runs.size == 0 or not np.isfinite([*runs, now]).all():
+        raise ValueError("figures must be finite, and at least one")
+    degrees = prior.degrees + runs.size - 1
+    variance = (prior.degrees * prior.sd**2 + float(((runs - runs.mean()) ** 2).sum())) / degrees
+    half = float(stdtrit(degrees, 1 - alpha / 2)) * math.sqrt(variance * (1 + 1 / runs.size))
+    ratio = 1 + now - float(runs.mean())
+    return ChangeInterval(ratio, ratio - half, ratio + half, math.sqrt(variance), degrees)
+
+
+def two_sample_change(
+    before: npt.ArrayLike, now: npt.ArrayLike, *, alpha: float = 0.01, prior: Prior = ABSOLUTE_PRIOR
+) -> ChangeInterval:
+    """The ratio of medians of two process runs known only by their samples, shapes (n,) and (m,).
+
+    One run each says nothing about run-to-run noise, so the prior stands in for it: this interval is wide
+    on purpose. Raises ValueError on figures that are not positive or empty arrays.
+    """
+    a, b = _positive(before), _positive(now)
+    within = math.hypot(log_median_se(a), log_median_se(b))
+    return change_against_runs(float(np.median(b)), [float(np.median(a))], within_sd=within, alpha=alpha, prior=prior)
+
+
+def log_median_se(samples: npt.ArrayLike) -> float:
+    """Standard error of the log of a sample median, from the samples' median absolute deviation.
+
+    1.2533 sigma / sqrt(n) with sigma = 1.4826 MAD: exact for a normal core, and not moved by outliers.
+    `samples`: shape (n,), positive.
+    """
+    logs = np.log(_positive(samples))
+    sigma = 1.4826 * float(np.median(np.abs(logs - np.median(logs))))
+    return 1.2533 * sigma / math.sqrt(logs.size)
+
+
+def interval_sd(low: float, high: float, confidence: float) -> float:
+    """The standard error of a log figure whose interval is [low, high] at `confidence`, read as normal."""
+    if not (0 < low <= high) or not (0 < confidence < 1):
+        return 0.0
+    return math.log(high / low) / (2 * float(ndtri(0.5 + confidence / 2)))
+
+
+def _positive(values: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    array = np.asarray(values, dtype=np.float64).ravel()
+    if array.size == 0 or not np.isfinite(array).all() or not (array > 0).all():
+        raise ValueError("figures must be finite and positive, and at least one")
+    return array
+
+
+def _exp(x: float) -> float:
+    return math.exp(min(x, 700.0))

@@ -1,0 +1,194 @@
+"""Waiting for the peer and waking it: spin a little, then block in the socket's `recv`, where death is end of file.
+
+The order of memory, which everything here rests on:
+
+- x86-64 keeps a thread's stores in order and its loads in order, so that a record is complete when its
+  count is seen, and a view has been read when its release is seen. A 64-bit word of a memoryview is stored
+  by one `mov`. The one reordering that x86 allows, a load overtaking an earlier store to another word, would
+  lose a wake-up ("set my flag, then look at your count" against "set my count, then look at your flag"):
+  `fence` stands between. It is an acquire and release of an uncontended lock, each a locked
+  read-modify-write instruction in CPython (semaphore or mutex), and those are full fences on x86.
+- Elsewhere: two lock pairs in a row (release then acquire orders everything around them on ARMv8), on every
+  side of a count; nobody spins, and the peer is woken always, so that no flag has to be trusted.
+"""
+
+from __future__ import annotations
+
+import platform
+import socket
+import struct
+import threading
+from collections.abc import Callable
+from time import perf_counter_ns
+from typing import Final
+
+from perfguard_suites.transport.errors import ChannelTimeout, PeerDied
+from perfguard_suites.transport.shm_region import AWAITS_MESSAGE, AWAITS_SPACE, SENT, Region
+
+TOTAL_STORE_ORDER: Final = platform.machine() in {"x86_64", "AMD64"}
+DEFAULT_SPIN_US: Final = 40.0
+
+_FAILURES_ALLOWED = 3
+_PAUSE_FIRST = 32
+_PAUSE_MOST = 256
+_LOOKS = 16
+_TIMEVAL = struct.Struct("ll")
+_SLICE_US = 1_000_000
+_fence_lock = threading.Lock()
+
+
+def fence() -> None:
+    """Order all memory accesses before it before all after it."""
+    _fence_lock.acquire()
+    _fence_lock.release()
+    if not TOTAL_STORE_ORDER:
+        _fence_lock.acquire()
+        _fence_lock.release()
+
+
+class Spin:
+    """Whether to spin now: not after repeated failures, but tried again in full now and then. Pure bookkeeping."""
+
+    __slots__ = ("_failures", "_pause", "budget_ns", "skip")
+
+    def __init__(self, spin_us: float) -> None:
+        self.budget_ns = int(spin_us * 1e3) if TOTAL_STORE_ORDER else 0
+        self.skip = 0
+        self._failures = 0
+        self._pause = _PAUSE_FIRST
+
+    def wanted(self) -> bool:
+        """Whether this wait begins with a spin."""
+        if self.skip:
+            self.skip -= 1
+            return False
+        return self.budget_ns > 0
+
+    def succeeded(self) -> None:
+        """The message came while spinning."""
+        self._failures = 0
+        self._pause = _PAUSE_FIRST
+
+    def failed(self) -> None:
+        """The budget was spent for nothing."""
+        self._failures += 1
+        if self._failures >= _FAILURES_ALLOWED:
+            self.skip = self._pause
+            self._pause = min(2 * self._pause, _PAUSE_MOST)
+            # One probe after the pause decides: a single failure pauses again.
+            self._failures = _FAILURES_ALLOWED - 1
+
+
+class Doorbell:
+    """One end's waiting and waking, over the connection's own socket."""
+
+    def __init__(self, connection: socket.socket, own: Region, peer: Region, spin_us: float, name: str) -> None:
+        connection.settimeout(None)  # the kernel's own receive timeout costs no extra poll()
+        self._connection = connection
+        self._own = own.words
+        self._peer = peer.words
+        self._spin = Spin(spin_us)
+        self._name = name
+        self._timeout_us = -1
+        self._closed = False
+
+    def wake_reader(self) -> None:
+        """After a message was published. Raises `PeerDied` if nobody is there."""
+        fence()
+        if (self._peer[AWAITS_MESSAGE] or not TOTAL_STORE_ORDER) and not self._poke():
+            raise self._death()
+
+    def wake_writer(self) -> None:
+        """After space was given back; the caller has fenced. Never raises: destructors call it."""
+        if not self._closed and (self._peer[AWAITS_SPACE] or not TOTAL_STORE_ORDER):
+            self._poke()
+
+    def _poke(self) -> bool:
+        try:
+            self._connection.send(b"\0", socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+        except BlockingIOError:
+            return True  # the peer has unread wake-ups enough
+        except OSError:
+            return False
+        return True
+
+    def await_message(self, consumed: int, timeout_s: float, tidy: Callable[[], None]) -> None:
+        """Return once the peer has sent more than `consumed` messages. `tidy` runs before each sleep.
+
+        Raises `PeerDied` (within the kernel's own notice of it), `ChannelTimeout`.
+        """
+        words, spin = self._peer, self._spin
+        if words[SENT] != consumed:
+            return
+        if spin.wanted():
+            until_ns = perf_counter_ns() + spin.budget_ns
+            while perf_counter_ns() < until_ns:
+                for _ in range(_LOOKS):
+                    if words[SENT] != consumed:
+                        spin.succeeded()
+                        return
+            spin.failed()
+
+        def arrived() -> bool:
+            tidy()
+            return bool(words[SENT] != consumed)
+
+        if not self._block(AWAITS_MESSAGE, arrived, timeout_s):
+            raise ChannelTimeout(self._name, f"nothing arrived within {timeout_s} s",
+                                 "is the peer stopped or overloaded?")
+
+    def await_space(self, ready: Callable[[], bool], timeout_s: float) -> bool:
+        """Whether `ready` came true in time, asked again whenever the peer gives something back."""
+        # The peer may sit on what we have consumed since it fell asleep: let it look.
+        self._own[AWAITS_SPACE] = 1
+        fence()
+        self._poke()
+        return self._block(AWAITS_SPACE, ready, timeout_s)
+
+    def _block(self, flag: int, ready: Callable[[], bool], timeout_s: float) -> bool:
+        deadline_ns = perf_counter_ns() + int(timeout_s * 1e9)
+        own, connection = self._own, self._connection
+        own[flag] = 1
+        fence()
+        try:
+            while not ready():
+                left_us = (deadline_ns - perf_counter_ns()) // 1000
+                if left_us <= 0:
+                    return False
+                self._set_timeout(min(left_us, _SLICE_US))
+                try:
+                    alive = connection.recv(16)
+                except BlockingIOError:
+                    continue
+                except OSError:
+                    alive = b""
+                if not alive and not ready():
+                    raise self._death()
+            return True
+        finally:
+            own[flag] = 0
+
+    def _set_timeout(self, timeout_us: int) -> None:
+        if timeout_us != self._timeout_us:
+            self._timeout_us = timeout_us
+            value = _TIMEVAL.pack(timeout_us // 1_000_000, timeout_us % 1_000_000)
+            self._connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, value)
+
+    def check_alive(self) -> None:
+        """Raise `PeerDied` if the connection has ended; used by channels that wait elsewhere."""
+        try:
+            while self._connection.recv(16, socket.MSG_DONTWAIT):
+                pass
+        except BlockingIOError:
+            return
+        except OSError:
+            pass
+        raise self._death()
+
+    def _death(self) -> PeerDied:
+        return PeerDied(self._name, "the peer closed the connection or died", "start the server again")
+
+    def close(self) -> None:
+        """Close the connection: the peer's end of file."""
+        self._closed = True
+        self._connection.close()
