@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from perfguard.errors import PerfguardError as PerfguardError
     from perfguard.fixtures import Perfguard as Perfguard
     from perfguard.spans import add_span as add_span
+    from perfguard.spans import add_stamps as add_stamps
     from perfguard.spans import phase as phase
 
 __version__ = "0.1.0"
@@ -20,10 +21,11 @@ __version__ = "0.1.0"
 _HOMES = {
     "phase": "perfguard.spans",
     "add_span": "perfguard.spans",
+    "add_stamps": "perfguard.spans",
     "Perfguard": "perfguard.fixtures",
     "PerfguardError": "perfguard.errors",
 }
-__all__ = ["Perfguard", "PerfguardError", "__version__", "add_span", "phase"]
+__all__ = ["Perfguard", "PerfguardError", "__version__", "add_span", "add_stamps", "phase"]
 
 
 def __getattr__(name: str) -> Any:

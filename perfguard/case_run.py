@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import random
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -80,8 +80,14 @@ class CaseRun:
             comparison = interleave(ordered, self.plan, rng, self._on_compared, self.clock)
         for name in names:
             self._claim(f"{name}_time")
-            self._emit_metric(comparison.time(name), comparison.times_s[name], name=f"{name}_time", unit="s",
-                              kind="time", gated=False)
+            self._emit_metric(
+                comparison.time(name),
+                comparison.times_s[name].tolist(),
+                name=f"{name}_time",
+                unit="s",
+                kind="time",
+                gated=False,
+            )
         if record:
             for name in names:
                 if name != first:
@@ -113,11 +119,20 @@ class CaseRun:
             raise MeasurementError(name, f"direction {direction!r}", "'lower' or 'higher' is better")
         values = _figures(name, value)
         if kind in EXACT_KINDS and any(v != int(v) for v in values):
-            raise MeasurementError(name, f"a {kind} of {values[0]!r} is not exact", "record a ratio or a fraction instead")
+            raise MeasurementError(
+                name, f"a {kind} of {values[0]!r} is not exact", "record a ratio or a fraction instead"
+            )
         self._claim(name)
-        self._emit_metric(median_interval(values, self.plan.confidence), values, name=name, unit=unit, kind=kind,
-                          direction=direction or ("higher" if kind == "throughput" else "lower"),
-                          gated=gated, limit=limit)
+        self._emit_metric(
+            median_interval(values, self.plan.confidence),
+            values,
+            name=name,
+            unit=unit,
+            kind=kind,
+            direction=direction or ("higher" if kind == "throughput" else "lower"),
+            gated=gated,
+            limit=limit,
+        )
 
     def note(self, text: str) -> None:
         """A sentence for the report of this case."""
@@ -131,8 +146,16 @@ class CaseRun:
 
     def round(self, done: Round) -> None:
         """A block has been timed."""
-        self.stream.emit("round", case=self.case_id, metric="time", index=done.index, iterations=done.iterations,
-                         value=done.value_s, warmup=done.warmup, phases=done.phases or None)
+        self.stream.emit(
+            "round",
+            case=self.case_id,
+            metric="time",
+            index=done.index,
+            iterations=done.iterations,
+            value=done.value_s,
+            warmup=done.warmup,
+            phases=done.phases or None,
+        )
         if done.spans and (now_ns := self.clock()) >= self._spans_due_ns:
             self._spans_due_ns = now_ns + SPANS_EVERY_NS
             spans = one_call(done.spans, done.iterations)
@@ -140,25 +163,54 @@ class CaseRun:
 
     def _on_compared(self, index: int, row: dict[str, float]) -> None:
         for name, value in row.items():
-            self.stream.emit("round", case=self.case_id, metric=f"{name}_time", index=index, iterations=1,
-                             value=value, warmup=False, phases=None)
+            self.stream.emit(
+                "round",
+                case=self.case_id,
+                metric=f"{name}_time",
+                index=index,
+                iterations=1,
+                value=value,
+                warmup=False,
+                phases=None,
+            )
 
     # -- inner
 
     def _claim(self, name: str) -> None:
         if name in self.names:
-            advice = ("call the fixture once a test: parametrise, or use perfguard.compare"
-                      if name == "time" else "give each metric of a case a name of its own")
+            advice = (
+                "call the fixture once a test: parametrise, or use perfguard.compare"
+                if name == "time"
+                else "give each metric of a case a name of its own"
+            )
             raise MeasurementError(name, "is recorded twice in one case", advice)
         self.names.add(name)
 
-    def _emit_metric(self, interval: Interval, values: Sequence[float], *, name: str, unit: str, kind: Kind,
-                     direction: Direction = "lower", gated: bool = True, limit: float | None = None) -> None:
+    def _emit_metric(
+        self,
+        interval: Interval,
+        values: Sequence[float],
+        *,
+        name: str,
+        unit: str,
+        kind: Kind,
+        direction: Direction = "lower",
+        gated: bool = True,
+        limit: float | None = None,
+    ) -> None:
         fallback = 0.0 if kind in EXACT_KINDS else self.limit
         metric = Metric(
-            name=name, unit=unit, direction=direction, kind=kind, gated=gated, n=len(values),
-            median=interval.estimate, ci=(interval.low, interval.high), confidence=interval.confidence,
-            samples=tuple(float(v) for v in thinned(values)), limit=fallback if limit is None else limit,
+            name=name,
+            unit=unit,
+            direction=direction,
+            kind=kind,
+            gated=gated,
+            n=len(values),
+            median=interval.estimate,
+            ci=(interval.low, interval.high),
+            confidence=interval.confidence,
+            samples=tuple(float(v) for v in thinned(values)),
+            limit=fallback if limit is None else limit,
         )
         self.stream.emit("metric", case=self.case_id, metric=asdict(metric))
 
@@ -185,10 +237,12 @@ def thinned(values: Sequence[float]) -> Sequence[float]:
 
 def _figures(name: str, value: float | Sequence[float]) -> list[float]:
     try:
-        raw = list(value) if hasattr(value, "__iter__") else [value]  # type: ignore[arg-type]
+        raw = list(value) if isinstance(value, Iterable) else [value]
         values = [check_figure(name, v) for v in raw]
     except (TypeError, ValueError) as error:
-        raise MeasurementError(name, f"{value!r:.80} is no figure", "record a number or a sequence of numbers") from error
+        raise MeasurementError(
+            name, f"{value!r:.80} is no figure", "record a number or a sequence of numbers"
+        ) from error
     if not values:
         raise MeasurementError(name, "no samples", "record at least one figure")
     return values

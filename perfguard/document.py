@@ -191,8 +191,9 @@ def metric_from_map(raw: Mapping[str, Any]) -> Metric:
         confidence=float(raw["confidence"]),
         samples=tuple(float(x) for x in raw.get("samples", ())),
         limit=float(raw.get("limit", 0.1)),
-        baseline=None if baseline is None else BaselineReference(
-            float(baseline["median"]), int(baseline["process_runs"]), str(baseline["source"])),
+        baseline=None
+        if baseline is None
+        else BaselineReference(float(baseline["median"]), int(baseline["process_runs"]), str(baseline["source"])),
         change=None if change is None else change_from_map(change),
         verdict=None if raw.get("verdict") is None else cast("Verdict", _one_of(raw["verdict"], VERDICTS)),
     )
@@ -200,9 +201,7 @@ def metric_from_map(raw: Mapping[str, Any]) -> Metric:
 
 def change_from_map(raw: Mapping[str, Any]) -> Change:
     """A `Change` from its JSON map."""
-    phases = tuple(
-        PhaseChange(str(p["path"]), float(p["delta_s"]), float(p["share"])) for p in raw.get("phases", ())
-    )
+    phases = tuple(PhaseChange(str(p["path"]), float(p["delta_s"]), float(p["share"])) for p in raw.get("phases", ()))
     return Change(float(raw["ratio"]), _pair(raw["ci"]), phases)
 
 
@@ -212,8 +211,9 @@ def account_from_map(raw: Mapping[str, Any]) -> Account:
         wall_s=float(raw["wall_s"]),
         unaccounted_s=float(raw["unaccounted_s"]),
         phases=tuple(
-            Phase(str(p["path"]), float(p["total_s"]), float(p["self_s"]), int(p["count"]),
-                  float(p.get("median_s", 0.0)))
+            Phase(
+                str(p["path"]), float(p["total_s"]), float(p["self_s"]), int(p["count"]), float(p.get("median_s", 0.0))
+            )
             for p in raw["phases"]
         ),
         calls=int(raw.get("calls", 1)),
@@ -251,9 +251,15 @@ def from_json(raw: Any, source: str = "run document") -> Run:
             machine=dict(raw["machine"]),
             commit=dict(raw["commit"]),
             cases=tuple(_case_from_map(c) for c in raw["cases"]),
-            gate=None if gate is None else Gate(
-                int(gate["exit_status"]), tuple(gate["slower"]), tuple(gate["noisy"]), tuple(gate["missing"]),
-                str(gate["reason"])),
+            gate=None
+            if gate is None
+            else Gate(
+                int(gate["exit_status"]),
+                tuple(gate["slower"]),
+                tuple(gate["noisy"]),
+                tuple(gate["missing"]),
+                str(gate["reason"]),
+            ),
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise DocumentError(source, f"a part is missing or wrong: {error!r}") from error
@@ -268,8 +274,9 @@ def load(path: Path) -> Run:
     return from_json(raw, str(path))
 
 
-def with_verdict(metric: Metric, verdict: Verdict, change: Change | None = None,
-                 baseline: BaselineReference | None = None) -> Metric:
+def with_verdict(
+    metric: Metric, verdict: Verdict, change: Change | None = None, baseline: BaselineReference | None = None
+) -> Metric:
     """The metric as judged."""
     return replace(metric, verdict=verdict, change=change, baseline=baseline)
 

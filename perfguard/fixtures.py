@@ -9,11 +9,11 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from perfguard.document import Direction, Kind
 from perfguard.errors import MeasurementError
-from perfguard.spans import add_span, phase
+from perfguard.spans import add_span, add_stamps, phase
 
 if TYPE_CHECKING:
     from perfguard.case_run import CaseRun
@@ -26,11 +26,12 @@ class Perfguard:
     """Measures one case. Call it with a function, or use `compare` and `record`.
 
     Attributes: `enabled` (is this a measurement, or an ordinary test run?), `profile` ("quick", "standard",
-    "full", or "off"), `phase` and `add_span` (as in `perfguard.phase`, `perfguard.add_span`).
+    "full", or "off"), `phase`, `add_span` and `add_stamps` (as in `perfguard.phase`, ...).
     """
 
     phase = staticmethod(phase)
     add_span = staticmethod(add_span)
+    add_stamps = staticmethod(add_stamps)
 
     def __init__(self, run: CaseRun | None, profile: str) -> None:
         self._run = run
@@ -48,7 +49,7 @@ class Perfguard:
         comes through, and fails the case. Once a test: a second call raises `MeasurementError`.
         """
         if self._run is None:
-            return _call_once(fn, args, kwargs)
+            return cast("T", _call_once(fn, args, kwargs))
         result: T = self._run.measure(fn, args, kwargs)
         return result
 

@@ -41,19 +41,25 @@ class Option:
         if self.kind == "optional":
             extra |= {"nargs": "?", "const": DEFAULT_LIVE}
         group.addoption(self.flag, dest=self.ini, default=None, help=self.help, **extra)
-        parser.addini(self.ini, self.help, type="bool" if self.kind == "flag" else "string",
-                      default=False if self.kind == "flag" else self.default)
+        parser.addini(
+            self.ini,
+            self.help,
+            type="bool" if self.kind == "flag" else "string",
+            default=False if self.kind == "flag" else self.default,
+        )
 
 
 OPTIONS = (
     Option("", "measure: run the performance cases only, compare with baselines, gate", "flag"),
     Option("profile", "how long to measure: quick, standard or full", metavar="PROFILE", default="quick"),
-    Option("baselines", "folder of the baselines (default: baselines, below rootdir)", metavar="DIR",
-           default="baselines"),
+    Option(
+        "baselines", "folder of the baselines (default: baselines, below rootdir)", metavar="DIR", default="baselines"
+    ),
     Option("update", "write baselines from this run: one more process run per metric", "flag"),
     Option("json", "write the run document (perfguard.run/1) to PATH", metavar="PATH"),
-    Option("live", "publish events live; default endpoint: a socket in a private runtime directory", "optional",
-           "ENDPOINT"),
+    Option(
+        "live", "publish events live; default endpoint: a socket in a private runtime directory", "optional", "ENDPOINT"
+    ),
     Option("record", "record all events to PATH (.pgrun)", metavar="PATH"),
     Option("strict", "a metric without baseline fails the gate", "flag"),
     Option("fail_on", "verdicts that fail the gate: slower,noisy,missing", metavar="VERDICTS", default="slower"),
@@ -86,8 +92,11 @@ def settings(values: Mapping[str, Any], root: Path, cwd: Path) -> Settings:
         raise OptionError("--perfguard-profile", f"{profile!r} is no profile", "choose quick, standard or full")
     live = values["perfguard_live"] or None
     if live is not None and live != DEFAULT_LIVE and "://" not in live:
-        raise OptionError("--perfguard-live", f"{live!r} is no endpoint",
-                          "to use the default endpoint before a path, write --perfguard-live=auto")
+        raise OptionError(
+            "--perfguard-live",
+            f"{live!r} is no endpoint",
+            "to use the default endpoint before a path, write --perfguard-live=auto",
+        )
     return Settings(
         profile=profile,
         baselines=root / (values["perfguard_baselines"] or "baselines"),

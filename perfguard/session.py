@@ -79,8 +79,14 @@ class RunSession:
         self.planned = {case.id: case for case in planned}
         self.judge = Judge.for_run(self.baselines, self.policy, [case.key for case in planned])
         plan = [{"id": c.id, "key": c.key, "suite": c.suite, "params": dict(c.params)} for c in planned]
-        self.stream.emit("run_started", started=now_iso(), profile=self.settings.profile, machine=self.machine,
-                         commit=self.commit, plan=plan)
+        self.stream.emit(
+            "run_started",
+            started=now_iso(),
+            profile=self.settings.profile,
+            machine=self.machine,
+            commit=self.commit,
+            plan=plan,
+        )
 
     def start_case(self, case_id: str) -> None:
         """A case is about to be set up."""
@@ -137,7 +143,11 @@ class RunSession:
                 self.stream.emit("note", case=case.id, text=f"not compared: {error}")
                 continue
             self.stream.emit(
-                "verdict", case=case.id, metric=metric.name, verdict=judged.verdict, limit=judged.limit,
+                "verdict",
+                case=case.id,
+                metric=metric.name,
+                verdict=judged.verdict,
+                limit=judged.limit,
                 change=None if judged.change is None else asdict(judged.change),
                 baseline=None if judged.baseline is None else asdict(judged.baseline),
             )
@@ -148,16 +158,30 @@ class RunSession:
 
     def _mark_broken(self, case: Case) -> None:
         for metric in case.metrics:
-            self.stream.emit("verdict", case=case.id, metric=metric.name, verdict="broken", limit=metric.limit,
-                             change=None, baseline=None)
+            self.stream.emit(
+                "verdict",
+                case=case.id,
+                metric=metric.name,
+                verdict="broken",
+                limit=metric.limit,
+                change=None,
+                baseline=None,
+            )
 
     def _decide(self, exit_status: int, interrupted: bool) -> Gate:
         gate = decide(self.builder.cases.values(), self.policy, self.gone)
         if interrupted:
-            return Gate(2, gate.slower, gate.noisy, gate.missing, "interrupted: what was measured is recorded, not judged")
+            return Gate(
+                2, gate.slower, gate.noisy, gate.missing, "interrupted: what was measured is recorded, not judged"
+            )
         if exit_status != 0:
-            return Gate(exit_status, gate.slower, gate.noisy, gate.missing,
-                        "tests failed" if exit_status == 1 else f"pytest ended with status {exit_status}")
+            return Gate(
+                exit_status,
+                gate.slower,
+                gate.noisy,
+                gate.missing,
+                "tests failed" if exit_status == 1 else f"pytest ended with status {exit_status}",
+            )
         if self.settings.update:
             return Gate(0, gate.slower, gate.noisy, gate.missing, "baselines updated: this run is the new reference")
         return gate
@@ -182,8 +206,9 @@ def write_json(path: Path, run: Run) -> None:
     temporary = None
     try:
         text = json.dumps(document.to_json(run), indent=1, allow_nan=False)
-        with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=f".{path.name}.", delete=False,
-                                         encoding="utf-8") as file:
+        with tempfile.NamedTemporaryFile(
+            "w", dir=path.parent, prefix=f".{path.name}.", delete=False, encoding="utf-8"
+        ) as file:
             temporary = file.name
             file.write(text + "\n")
             file.flush()

@@ -20,8 +20,20 @@ def main(constraints: str) -> str:
     pinned = re.search(r"^torch==\S+", Path(constraints).read_text(encoding="utf-8"), re.MULTILINE)
     if pinned is None or sys.platform != "linux" or os.environ.get("PERFGUARD_TORCH") == "cuda":
         return ""
-    command = [sys.executable, "-m", "pip", "install", "--dry-run", "--no-deps", "--ignore-installed", "--quiet",
-               "--disable-pip-version-check", "--report", "-", pinned[0].split(";")[0]]
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "install",
+        "--dry-run",
+        "--no-deps",
+        "--ignore-installed",
+        "--quiet",
+        "--disable-pip-version-check",
+        "--report",
+        "-",
+        pinned[0].split(";")[0],
+    ]
     answer = subprocess.run(command, capture_output=True, text=True, check=False, timeout=600)
     try:
         version = json.loads(answer.stdout)["install"][0]["metadata"]["version"]

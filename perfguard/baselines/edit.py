@@ -16,8 +16,8 @@ import tomlkit.items
 
 from perfguard.baselines.locate import header_path
 from perfguard.baselines.model import SCHEMA, BaselineMetric, ProcessRun
+from perfguard.baselines.summary import stored
 from perfguard.document import EXACT_KINDS
-from perfguard.units import round_measured
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -124,13 +124,16 @@ def new_metric(case_key: str, metric: BaselineMetric) -> Block:
 def changed_metric(block: Block, metric: BaselineMetric, drop: frozenset[int], added: int) -> Block:
     """The block without the process runs of the indices `drop`, and with the last `added` of `metric`.
 
-    A comment at the end of a process run's line goes with it; all others stay.
+    A comment at the end of a process run's line goes with it; all others stay. Raises ValueError if the
+    block holds its process runs in another form than an array.
     """
     document = tomlkit.parse(block.body + "\n")
     table: Any = document
     for part in block.path:
         table = table[part]
-    array = table["process_runs"]
+    array = table.get("process_runs")
+    if not isinstance(array, tomlkit.items.Array):
+        raise ValueError("no array process_runs")  # noqa: TRY004 - the layout is at fault, not a caller's type
     for index in sorted(drop, reverse=True):
         del array[index]
     for run in metric.process_runs[len(metric.process_runs) - added :]:
@@ -154,11 +157,6 @@ def process_run(run: ProcessRun, kind: str) -> str:
         phases = (f"{key(path)} = {number(seconds, kind)}" for path, seconds in sorted(run.phases.items()))
         fields.append(f"phases = {{ {', '.join(phases)} }}")
     return f"{{ {', '.join(fields)} }}"
-
-
-def stored(value: float, kind: str) -> float:
-    """`value` as it is stored: exact for exact kinds, to 6 significant digits for measured ones."""
-    return float(value) if kind in EXACT_KINDS else round_measured(value)
 
 
 def number(value: float, kind: str) -> str:

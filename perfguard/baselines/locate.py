@@ -65,14 +65,12 @@ def _paths(text: str) -> Iterator[tuple[int, Path]]:
                 seen_headers[opened] = seen_headers.get(opened, -1) + 1
                 header = (*opened, seen_headers[opened])
             yield number, header
-        elif line.lstrip().startswith("{") and array:
+        elif (match := _ASSIGNMENT.match(line)) and (key := _key_path(match[1])):
+            array, entry = (*header, *key), -1
+            yield number, array
+        elif array and line.strip() and line.lstrip()[0] not in "#]":
             entry += 1
             yield number, (*array, entry)
-        elif match := _ASSIGNMENT.match(line):
-            key = _key_path(match[1])
-            if key:
-                array, entry = (*header, *key), -1
-                yield number, array
 
 
 def _key_path(text: str) -> tuple[str, ...]:

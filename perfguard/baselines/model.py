@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
 from perfguard.document import PORTABLE_KINDS, Direction, Kind, Metric
@@ -129,3 +130,8 @@ class Baselines:
 def home_of(kind: str, machine_class: str) -> str:
     """The folder, below the baselines folder, in which metrics of `kind` are stored."""
     return PORTABLE if kind in PORTABLE_KINDS else machine_class
+
+
+def rfc3339(moment: datetime) -> str:
+    """`moment` (with offset) in UTC, RFC 3339 with a Z: `2026-01-31T12:00:00Z`."""
+    return moment.astimezone(timezone.utc).isoformat().replace("+00:00", "Z")

@@ -7,12 +7,11 @@ A folder that is not there is simply a project without baselines yet.
 from __future__ import annotations
 
 import stat
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote
 
-from perfguard.baselines import schema
+from perfguard.baselines import machine, schema
 from perfguard.baselines.locate import line_of
-from perfguard.baselines.machine import differences, machine_class
 from perfguard.baselines.model import PORTABLE, BaselineMetric, Baselines, MetricKey
 from perfguard.errors import BaselineError
 
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
 SUFFIX = ".toml"
 
 
-def load(folder: Path, of_class: str, suites: Iterable[str] | None = None) -> Baselines:
+def load(folder: Path, machine_class: str, suites: Iterable[str] | None = None) -> Baselines:
     """The baselines in `folder` that apply on `machine_class`, of `suites` only or of all.
 
     Raises `BaselineError` (`file:line: key`, problem, advice) on any file that breaks the schema.
@@ -113,9 +112,9 @@ def machine_classes(folder: Path) -> tuple[str, ...]:
 def machine_of(folder: Path, machine_class: str) -> dict[str, object]:
     """What a machine class in `folder` stands for, from its first file; {} if no file says."""
     for path in baseline_files(folder, machine_class):
-        machine = read(path).machine
-        if machine:
-            return dict(machine)
+        known = read(path).machine
+        if known:
+            return dict(known)
     return {}
 
 
@@ -137,6 +136,6 @@ def class_differences(folder: Path, description: Mapping[str, Any]) -> dict[str,
 
     An empty tuple means that its files do not say what the class stands for.
     """
-    ours = machine_class(description)
+    ours = machine.machine_class(description)
     stored = {name: machine_of(folder, name) for name in machine_classes(folder) if name != ours}
-    return {name: differences(description, machine) if machine else () for name, machine in stored.items()}
+    return {name: machine.differences(description, known) if known else () for name, known in stored.items()}

@@ -11,11 +11,11 @@ import difflib
 import math
 import sys
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, cast
 
 from perfguard.baselines import locate
-from perfguard.baselines.model import SCHEMA, UNACCOUNTED, BaselineMetric, ProcessRun
+from perfguard.baselines.model import SCHEMA, UNACCOUNTED, BaselineMetric, ProcessRun, rfc3339
 from perfguard.document import DIRECTIONS, KINDS, PORTABLE_KINDS, Direction, Kind
 from perfguard.errors import BaselineError, PerfguardError
 from perfguard.units import check_unit, parse_limit
@@ -119,7 +119,7 @@ def _file(data: Mapping[str, Any], where: Callable[[locate.Path], str]) -> Basel
         machine_class = _text((), "machine_class", machine_class)
     machine = data.get("machine", {})
     if not isinstance(machine, dict):
-        raise _Wrong(("machine",), f"a {_toml_type(machine)}, not a table")
+        raise _Wrong(("machine",), f"{_toml_type(machine)}, not a table")
     metrics: dict[tuple[str, str], BaselineMetric] = {}
     for case_key, tables in data.items():
         if case_key in TOP_KEYS:
@@ -128,13 +128,12 @@ def _file(data: Mapping[str, Any], where: Callable[[locate.Path], str]) -> Basel
             raise _unknown((case_key,), TOP_KEYS)
         for name, table in tables.items():
             path = (case_key, name)
-            metrics[path] = _metric(path, name, table, where(path))
-            _check_home(path, metrics[path].kind, machine_class)
+            metrics[path] = _metric(path, table, where(path), portable=machine_class is None)
     return BaselineFile(_text((), "suite", data.get("suite")), machine_class, machine, metrics)
 
 
-def _check_home(path: locate.Path, kind: str, machine_class: str | None) -> None:
-    if (kind in PORTABLE_KINDS) != (machine_class is None):
+def _check_home(path: locate.Path, kind: str, *, portable: bool) -> None:
+    if (kind in PORTABLE_KINDS) != portable:
         place = "portable" if kind in PORTABLE_KINDS else "the folder of a machine class"
         raise _Wrong(
             (*path, "kind"),
@@ -143,13 +142,14 @@ def _check_home(path: locate.Path, kind: str, machine_class: str | None) -> None
         )
 
 
-def _metric(path: locate.Path, name: str, table: Any, source: str) -> BaselineMetric:
+def _metric(path: tuple[str, str], table: Any, source: str, *, portable: bool) -> BaselineMetric:
     if not isinstance(table, dict):
-        raise _Wrong(path, f"a {_toml_type(table)}, not a table of a metric")
+        raise _Wrong(path, f"{_toml_type(table)}, not a table of a metric")
     for key in table:
         if key not in METRIC_KEYS:
             raise _unknown((*path, key), METRIC_KEYS)
     kind = _one_of(path, "kind", table.get("kind"), KINDS)
+    _check_home(path, kind, portable=portable)
     unit = table.get("unit")
     if not isinstance(unit, str):
         raise _missing_or_type((*path, "unit"), unit, "text")
@@ -162,7 +162,7 @@ def _metric(path: locate.Path, name: str, table: Any, source: str) -> BaselineMe
     if not isinstance(gated, bool):
         raise _missing_or_type((*path, "gated"), gated, "true or false")
     return BaselineMetric(
-        name=name,
+        name=path[1],
         unit=unit,
         direction=cast("Direction", _one_of(path, "direction", table.get("direction"), DIRECTIONS)),
         kind=cast("Kind", kind),
@@ -187,7 +187,7 @@ def _process_runs(path: locate.Path, raw: Any, kind: str) -> tuple[ProcessRun, .
 
 def _process_run(path: locate.Path, raw: Any, kind: str) -> ProcessRun:
     if not isinstance(raw, dict):
-        raise _Wrong(path, f"a {_toml_type(raw)}, not a table")
+        raise _Wrong(path, f"{_toml_type(raw)}, not a table")
     for key in raw:
         if key not in RUN_KEYS:
             raise _unknown((*path, key), RUN_KEYS)
@@ -246,11 +246,6 @@ def _date(path: locate.Path, value: Any) -> str:
         raise _Wrong(path, f"{value.isoformat()} is no date in UTC") from error
 
 
-def rfc3339(moment: datetime) -> str:
-    """`moment` (with offset) in UTC, RFC 3339 with a Z: `2026-01-31T12:00:00Z`."""
-    return moment.astimezone(timezone.utc).isoformat().replace("+00:00", "Z")
-
-
 def _text(path: locate.Path, key: str, value: Any, *, empty: bool = False) -> str:
     if not isinstance(value, str):
         raise _missing_or_type((*path, key), value, "text")
@@ -271,7 +266,7 @@ def _one_of(path: locate.Path, key: str, value: Any, allowed: tuple[str, ...]) -
 def _missing_or_type(path: locate.Path, value: Any, wanted: str) -> _Wrong:
     if value is None:
         return _Wrong(path, "missing", f"it must be {wanted}")
-    return _Wrong(path, f"a {_toml_type(value)}, not {wanted}")
+    return _Wrong(path, f"{_toml_type(value)}, not {wanted}")
 
 
 def _unknown(path: tuple[str | int, ...], known: tuple[str, ...]) -> _Wrong:
@@ -282,5 +277,12 @@ def _unknown(path: tuple[str | int, ...], known: tuple[str, ...]) -> _Wrong:
 
 
 def _toml_type(value: Any) -> str:
-    names = {bool: "boolean", int: "integer", float: "float", str: "string", list: "array", dict: "table"}
-    return names.get(type(value), type(value).__name__)
+    names = {
+        bool: "a boolean",
+        int: "an integer",
+        float: "a float",
+        str: "a string",
+        list: "an array",
+        dict: "a table",
+    }
+    return names.get(type(value), f"a {type(value).__name__}")

@@ -8,31 +8,21 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timezone
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from perfguard.baselines import edit, machine, reader, schema, store
-from perfguard.baselines.model import (
-    KEEP,
-    PORTABLE,
-    UNACCOUNTED,
-    BaselineMetric,
-    ProcessRun,
-    home_of,
-)
+from perfguard.baselines.model import KEEP, PORTABLE, BaselineMetric, home_of
+from perfguard.baselines.summary import CaseMetric, summarise
 from perfguard.errors import BaselineError, OptionError
-from perfguard.units import check_unit
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
-    from perfguard.document import Account, Case, Metric, Run
+    from perfguard.document import Run
 
 _CLASS = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,127}")
-_SHORT_ID = 10
-
-CaseMetric = tuple[str, str]  # case key, metric name
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +68,7 @@ def update(folder: Path, run: Run, keep: int = KEEP, *, replace_stored: bool = F
     machine_class = str(run.machine.get("class", ""))
     if not _CLASS.fullmatch(machine_class) or machine_class == PORTABLE:
         raise BaselineError("run document: machine.class", f"{machine_class!r} is no machine class")
-    incoming = _by_suite(run)
+    incoming = summarise(run, "this run")
     if not incoming:
         return []
     with store.locked(folder):
@@ -125,75 +115,6 @@ def prune(
         if not dry_run:
             _write(files)
     return [removed for file in files for removed in file.removed]
-
-
-def process_run_of(case: Case, metric: Metric, run: Run) -> ProcessRun:
-    """What a baseline keeps of one metric of one case, figures at the precision at which they are stored."""
-    phases: dict[str, float] = {}
-    if case.account is not None and metric.name == _timed_metric(case):
-        phases = {
-            path: edit.stored(seconds, metric.kind) for path, seconds in _phase_medians(case.account).items()
-        }
-    low, high = metric.ci
-    return ProcessRun(
-        date=_date(run.started),
-        commit=short_commit(run.commit),
-        n=max(1, metric.n),
-        median=edit.stored(metric.median, metric.kind),
-        ci=(edit.stored(low, metric.kind), edit.stored(high, metric.kind)),
-        phases=phases,
-    )
-
-
-def short_commit(commit: Mapping[str, object]) -> str:
-    """A commit as baselines name it: 10 digits of its id, `+dirty` if files had changes; "" without git."""
-    short = str(commit.get("id", ""))[:_SHORT_ID]
-    return f"{short}+dirty" if short and commit.get("dirty") else short
-
-
-def _timed_metric(case: Case) -> str:
-    """The metric whose phases the account splits: `time`, or else the case's first time."""
-    times = [metric.name for metric in case.metrics if metric.kind == "time"]
-    return "time" if "time" in times else next(iter(times), "")
-
-
-def _phase_medians(account: Account) -> dict[str, float]:
-    medians = {phase.path: phase.median_s for phase in account.phases}
-    return {**medians, UNACCOUNTED: account.unaccounted_median_s}
-
-
-def _date(started: str) -> str:
-    try:
-        moment = datetime.fromisoformat(started.replace("Z", "+00:00"))  # Python 3.10 does not read the Z
-    except ValueError as error:
-        raise BaselineError("run document: started", f"{started!r} is no ISO 8601 date") from error
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=timezone.utc)
-    return schema.rfc3339(moment.replace(microsecond=0))
-
-
-def _by_suite(run: Run) -> dict[str, dict[CaseMetric, BaselineMetric]]:
-    """The metrics of passed cases as baselines of one process run each, by suite."""
-    found: dict[str, dict[CaseMetric, BaselineMetric]] = {}
-    for case in run.cases:
-        if case.status != "passed":
-            continue
-        for metric in case.metrics:
-            if metric.verdict == "broken":
-                continue
-            check_unit(metric.kind, metric.unit, f"{case.key} {metric.name}")
-            found.setdefault(case.suite, {})[case.key, metric.name] = BaselineMetric(
-                name=metric.name,
-                unit=metric.unit,
-                direction=metric.direction,
-                kind=metric.kind,
-                gated=metric.gated,
-                process_runs=(process_run_of(case, metric, run),),
-                source="this run",
-                # Carried only to say whether the metric is exact; a file's limit is a person's.
-                limit=metric.limit,
-            )
-    return found
 
 
 def _open(folder: Path, home: str, suite: str, run: Run) -> _File:
@@ -274,8 +195,11 @@ def _set(file: _File, key: CaseMetric, metric: BaselineMetric, drop: frozenset[i
     block = file.layout.block(key)
     if block is None:
         raise _layout_error(file.path, metric.source)
+    try:
+        file.layout = file.layout.with_block(edit.changed_metric(block, metric, drop, added))
+    except ValueError as error:
+        raise _layout_error(file.path, metric.source) from error
     file.metrics[key] = metric
-    file.layout = file.layout.with_block(edit.changed_metric(block, metric, drop, added))
     file.changed = True
 
 
@@ -301,7 +225,11 @@ def _write(files: Iterable[_File]) -> list[Path]:
 
 def _verify(file: _File, after: bytes) -> None:
     meant = {key: replace(metric, source="") for key, metric in file.metrics.items()}
-    said = reader.parse(schema.decode(after, str(file.path)), file.path).metrics
+    try:
+        said = reader.parse(schema.decode(after, str(file.path)), file.path).metrics
+    except BaselineError as error:
+        advice = "nothing was written: the line is of the file as it would have become"
+        raise BaselineError(error.culprit, error.problem, advice) from error
     if {key: replace(metric, source="") for key, metric in said.items()} != meant:
         raise _layout_error(file.path, str(file.path))
 

@@ -36,8 +36,16 @@ class RunBuilder:
 
     def run(self) -> Run:
         """The run document as far as the events told it."""
-        return Run(self.run_id, self.started, self.finished, self.profile, self.machine, self.commit,
-                   tuple(self.cases.values()), self.gate)
+        return Run(
+            self.run_id,
+            self.started,
+            self.finished,
+            self.profile,
+            self.machine,
+            self.commit,
+            tuple(self.cases.values()),
+            self.gate,
+        )
 
     def case(self, case_id: str) -> Case:
         """The case as far as it is known; an unplanned one is made up from its id."""
@@ -48,7 +56,10 @@ class RunBuilder:
         self.profile, self.machine, self.commit = event["profile"], event["machine"], event["commit"]
         for planned in event["plan"]:
             self.plan[planned["id"]] = Case(
-                id=planned["id"], key=planned["key"], suite=planned["suite"], status="error",
+                id=planned["id"],
+                key=planned["key"],
+                suite=planned["suite"],
+                status="error",
                 params=planned.get("params", {}),
             )
 
@@ -68,9 +79,14 @@ class RunBuilder:
 
     def _verdict(self, event: Event) -> None:
         case = self.case(event["case"])
-        self._keep(replace(case, metrics=tuple(
-            _judged(metric, event) if metric.name == event["metric"] else metric for metric in case.metrics
-        )))
+        self._keep(
+            replace(
+                case,
+                metrics=tuple(
+                    _judged(metric, event) if metric.name == event["metric"] else metric for metric in case.metrics
+                ),
+            )
+        )
 
     def _case_finished(self, event: Event) -> None:
         case = self.case(event["case"])
@@ -78,8 +94,13 @@ class RunBuilder:
         self._keep(replace(case, status=event["status"], duration_s=event["duration_s"], notes=notes))
 
     def _gate(self, event: Event) -> None:
-        self.gate = Gate(event["exit_status"], tuple(event["slower"]), tuple(event["noisy"]),
-                         tuple(event["missing"]), event["reason"])
+        self.gate = Gate(
+            event["exit_status"],
+            tuple(event["slower"]),
+            tuple(event["noisy"]),
+            tuple(event["missing"]),
+            event["reason"],
+        )
 
     def _run_finished(self, event: Event) -> None:
         self.finished = event["finished"]
@@ -103,6 +124,7 @@ def _judged(metric: Metric, event: Event) -> Metric:
         verdict=cast("document.Verdict", event["verdict"]),
         limit=float(event["limit"]),
         change=None if change is None else document.change_from_map(change),
-        baseline=None if baseline is None else BaselineReference(
-            float(baseline["median"]), int(baseline["process_runs"]), str(baseline["source"])),
+        baseline=None
+        if baseline is None
+        else BaselineReference(float(baseline["median"]), int(baseline["process_runs"]), str(baseline["source"])),
     )

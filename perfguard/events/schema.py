@@ -39,8 +39,15 @@ KINDS: Mapping[str, Mapping[str, tuple[type, ...]]] = {
     # stage: "setup" | "calibrate" | "warmup" | "measure" | "compare"; detail: free figures to show
     "stage": {"case": _TEXT, "stage": _TEXT, "detail": _MAP},
     # one timed round: value in the metric's unit, per call; phases: {path: self seconds per call}
-    "round": {"case": _TEXT, "metric": _TEXT, "index": (int,), "iterations": (int,), "value": _NUMBER,
-              "warmup": (bool,), "phases": (dict, _NONE)},
+    "round": {
+        "case": _TEXT,
+        "metric": _TEXT,
+        "index": (int,),
+        "iterations": (int,),
+        "value": _NUMBER,
+        "warmup": (bool,),
+        "phases": (dict, _NONE),
+    },
     # the intervals of one call, for waterfalls: [[path, lane, start_ns, end_ns], ...]
     "spans": {"case": _TEXT, "round": (int,), "spans": _LIST},
     # metric: a run document's metric map, before judgement
@@ -48,8 +55,14 @@ KINDS: Mapping[str, Mapping[str, tuple[type, ...]]] = {
     "account": {"case": _TEXT, "account": _MAP},
     "note": {"case": _TEXT, "text": _TEXT},
     # change, baseline: as in the run document
-    "verdict": {"case": _TEXT, "metric": _TEXT, "verdict": _TEXT, "change": (dict, _NONE),
-                "baseline": (dict, _NONE), "limit": _NUMBER},
+    "verdict": {
+        "case": _TEXT,
+        "metric": _TEXT,
+        "verdict": _TEXT,
+        "change": (dict, _NONE),
+        "baseline": (dict, _NONE),
+        "limit": _NUMBER,
+    },
     # status: "passed" | "failed" | "error" | "skipped"; message: "" or why
     "case_finished": {"case": _TEXT, "status": _TEXT, "duration_s": _NUMBER, "message": _TEXT},
     # fractions of all CPUs since the last such event: others = CPU used by other processes
@@ -59,7 +72,12 @@ KINDS: Mapping[str, Mapping[str, tuple[type, ...]]] = {
 }
 
 _ENVELOPE: Mapping[str, tuple[type, ...]] = {
-    "v": (int,), "run": _TEXT, "src": _TEXT, "seq": (int,), "t_ns": (int,), "kind": _TEXT,
+    "v": (int,),
+    "run": _TEXT,
+    "src": _TEXT,
+    "seq": (int,),
+    "t_ns": (int,),
+    "kind": _TEXT,
 }
 
 
@@ -79,9 +97,17 @@ def unpack(frame: bytes) -> Event:
     if len(frame) > MAX_FRAME_BYTES:
         raise EventError("frame", f"{len(frame)} bytes, the limit is {MAX_FRAME_BYTES}")
     try:
-        event = msgpack.unpackb(frame, raw=False, strict_map_key=True, max_str_len=MAX_STRING,
-                                max_array_len=MAX_ITEMS, max_map_len=MAX_ITEMS, max_bin_len=0, max_ext_len=0)
-    except Exception as error:  # noqa: BLE001 - msgpack raises many types on hostile input; all mean garbage
+        event = msgpack.unpackb(
+            frame,
+            raw=False,
+            strict_map_key=True,
+            max_str_len=MAX_STRING,
+            max_array_len=MAX_ITEMS,
+            max_map_len=MAX_ITEMS,
+            max_bin_len=0,
+            max_ext_len=0,
+        )
+    except Exception as error:
         raise EventError("frame", f"not msgpack: {error!r}") from error
     return validate(event)
 

@@ -18,9 +18,7 @@ def attribute(now_s: Mapping[str, float], before_s: Sequence[Mapping[str, float]
     time. Shares are of the net change: phases that got faster have a negative one. Without any change: ().
     """
     paths = sorted({*now_s, *(path for run in before_s for path in run)})
-    deltas = {
-        path: now_s.get(path, 0.0) - statistics.median(run.get(path, 0.0) for run in before_s) for path in paths
-    }
+    deltas = {path: now_s.get(path, 0.0) - statistics.median(run.get(path, 0.0) for run in before_s) for path in paths}
     total = sum(deltas.values())
     if total == 0:
         return ()

@@ -18,6 +18,7 @@ from perfguard.document import (
     Case,
     Change,
     Metric,
+    PhaseChange,
     Verdict,
     with_verdict,
 )
@@ -52,13 +53,18 @@ class Judge:
     def for_run(cls, baselines: Baselines, policy: Policy, case_keys: Iterable[str]) -> Judge:
         """The judge of a run of these cases, with run-to-run noise learnt from all its baselines."""
         keys = set(case_keys)
-        return cls(baselines, policy, baselines.count(keys), {
-            portable: learn_prior(
-                [m.medians for m in baselines.metrics.values() if _is_relative(m) and _portable(m) == portable],
-                PORTABLE_PRIOR if portable else ABSOLUTE_PRIOR,
-            )
-            for portable in (False, True)
-        })
+        return cls(
+            baselines,
+            policy,
+            baselines.count(keys),
+            {
+                portable: learn_prior(
+                    [m.medians for m in baselines.metrics.values() if _is_relative(m) and _portable(m) == portable],
+                    PORTABLE_PRIOR if portable else ABSOLUTE_PRIOR,
+                )
+                for portable in (False, True)
+            },
+        )
 
     def judge(self, case: Case, metric: Metric) -> Metric:
         """The metric with verdict, change and baseline. Raises `BaselineError` if its unit or kind changed."""
@@ -70,7 +76,7 @@ class Judge:
         limit = metric.limit if baseline.limit is None else baseline.limit
         interval = self.interval(metric, baseline, exact=limit == 0)
         verdict = verdict_of(interval, metric.direction, limit)
-        phases = ()
+        phases: tuple[PhaseChange, ...] = ()
         if metric.name == MAIN_METRIC and case.account is not None and baseline.process_runs[-1].phases:
             phases = attribute(per_call(case.account), [run.phases for run in baseline.process_runs])
         change = Change(interval.ratio, (interval.low, interval.high), phases)
@@ -120,9 +126,7 @@ def baseline_median(baseline: BaselineMetric) -> float:
 
 def per_call(account: Account) -> dict[str, float]:
     """Median self seconds per call by phase path, `unaccounted` among them."""
-    return {phase.path: phase.median_s for phase in account.phases} | {
-        "unaccounted": account.unaccounted_median_s
-    }
+    return {phase.path: phase.median_s for phase in account.phases} | {"unaccounted": account.unaccounted_median_s}
 
 
 def _portable(metric: Metric | BaselineMetric) -> bool:

@@ -28,8 +28,11 @@ def parse_fail_on(text: str) -> tuple[str, ...]:
     words = tuple(word.strip() for word in text.split(",") if word.strip())
     for word in words:
         if word not in FAILABLE:
-            raise OptionError("--perfguard-fail-on", f"{word!r} is no verdict that can fail a gate",
-                              f"choose from {', '.join(FAILABLE)}")
+            raise OptionError(
+                "--perfguard-fail-on",
+                f"{word!r} is no verdict that can fail a gate",
+                f"choose from {', '.join(FAILABLE)}",
+            )
     return words
 
 

@@ -94,7 +94,9 @@ def device_synchroniser(device: str) -> Callable[[], None] | None:
     if not device.startswith("cuda"):
         raise MeasurementError("device", f"{device!r} is not a device that can be waited for", "use 'cpu' or 'cuda'")
     if torch is None or not torch.cuda.is_available():
-        raise MeasurementError("device", "the case declares CUDA, but torch sees none here", "skip the case, or use cpu")
+        raise MeasurementError(
+            "device", "the case declares CUDA, but torch sees none here", "skip the case, or use cpu"
+        )
     return lambda: torch.cuda.synchronize(device)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from time import perf_counter_ns
 
 Clock = Callable[[], int]
@@ -33,7 +34,7 @@ def inspect_clock(clock: Clock = perf_counter_ns, blocks: int = 21, readings: in
     for _ in range(blocks):
         stamps = [clock() for _ in range(readings)]
         costs.append(max(0, stamps[-1] - stamps[0]) / (readings - 1))
-        steps = [b - a for a, b in zip(stamps, stamps[1:], strict=False) if b > a]
+        steps = [b - a for a, b in pairwise(stamps) if b > a]
         if steps:
             step = min(step, *steps)
     costs.sort()

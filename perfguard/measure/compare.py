@@ -89,8 +89,11 @@ def interleave(
                 rows.append(row)
                 on_round(len(rows) - 1, row)
             elif (spoilt := spoilt + 1) > MAX_SPOILT_ROUNDS:
-                raise MeasurementError("clock", f"{spoilt} rounds in which it stood still or went backwards",
-                                       "the machine's clock cannot be trusted")
+                raise MeasurementError(
+                    "clock",
+                    f"{spoilt} rounds in which it stood still or went backwards",
+                    "the machine's clock cannot be trusted",
+                )
             if len(rows) >= next_look:
                 if _narrow_enough(rows, names, plan):
                     break

@@ -7,7 +7,6 @@ is counted and said; medians carry the rest.
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable
 from dataclasses import dataclass
 from time import perf_counter_ns
 from typing import Protocol
@@ -101,7 +100,9 @@ class _Sampler:
             if block_ns >= self.facts.shortest_round_ns or self.iterations >= self.plan.max_calls:
                 return
             grow = 2.0 if block_ns <= 0 else 1.2 * self.facts.shortest_round_ns / block_ns
-            self.iterations = min(self.plan.max_calls, max(self.iterations + 1, int(self.iterations * min(grow, 100.0))))
+            self.iterations = min(
+                self.plan.max_calls, max(self.iterations + 1, int(self.iterations * min(grow, 100.0)))
+            )
 
     def warm_up(self) -> bool:
         """Run until the median of the last three blocks is within 5 % of the three before; True if it settled."""
@@ -168,8 +169,11 @@ class _Sampler:
             self.spoilt += 1
             self.recorder.take_round()
             if self.spoilt > MAX_SPOILT_ROUNDS:
-                raise MeasurementError("clock", f"{self.spoilt} rounds in which it stood still or went backwards",
-                                       "the machine's clock cannot be trusted")
+                raise MeasurementError(
+                    "clock",
+                    f"{self.spoilt} rounds in which it stood still or went backwards",
+                    "the machine's clock cannot be trusted",
+                )
         if keep:
             phases = self.recorder.take_round()
             per_call = self.account.add(block_ns, self.iterations, phases)
@@ -179,5 +183,3 @@ class _Sampler:
                 Round(len(self.values) - 1, self.iterations, value, False, per_call, tuple(phases.spans))
             )
         return block_ns
-
-

@@ -11,24 +11,34 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from perfguard.document import Account, Case, Gate, Metric, PhaseChange, Run
+from perfguard.events.schema import Event
 from perfguard.gate.judge import MAIN_METRIC
 from perfguard.report.words import GLYPHS, account_line, change_line, figure, phase_change_line
-from perfguard.events.schema import Event
 from perfguard.units import format_change, format_value
 
 if TYPE_CHECKING:
     from perfguard.session import RunSession
 
-_COLOURS = {"slower": {"red": True}, "broken": {"red": True}, "faster": {"green": True}, "noisy": {"yellow": True},
-            "missing": {"yellow": True}, "new": {"cyan": True}, "same": {}}
+_COLOURS = {
+    "slower": {"red": True},
+    "broken": {"red": True},
+    "faster": {"green": True},
+    "noisy": {"yellow": True},
+    "missing": {"yellow": True},
+    "new": {"cyan": True},
+    "same": {},
+}
 _WORST_FIRST = ("broken", "slower", "missing", "noisy", "new", "faster", "same")
 MOST_NOISY_SHOWN = 12
 PROGRESS_EVERY_NS = 200_000_000
 
 
 class TerminalReport:
-    """Writes one run's progress and report. `find_reporter` gives pytest's terminal reporter, or None
-    (`-p no:terminal`); it is asked late, since pytest registers it after the plugins of its environment."""
+    """Writes one run's progress and report.
+
+    `find_reporter` gives pytest's terminal reporter, or None (`-p no:terminal`); it is asked late, since pytest
+    registers it after the plugins of its environment.
+    """
 
     def __init__(self, find_reporter: Callable[[], Any], session: RunSession) -> None:
         self._find_reporter = find_reporter
@@ -44,7 +54,7 @@ class TerminalReport:
 
     @property
     def reporter(self) -> Any:
-        """pytest's terminal reporter, or None."""
+        """The terminal reporter of pytest, or None."""
         return self._find_reporter()
 
     def begin(self) -> None:
@@ -55,13 +65,15 @@ class TerminalReport:
             if self.reporter.isatty:
                 session.stream.subscribe(self._progress)
         cases = session.planned
-        self._line(f"perfguard: {len(cases)} cases, profile {session.settings.profile}, "
-                   f"machine class {machine['class']}")
+        self._line(
+            f"perfguard: {len(cases)} cases, profile {session.settings.profile}, machine class {machine['class']}"
+        )
         compared = session.judge.tests
         self._line(
             f"baselines: {_shown(session.settings.baselines)}: {compared} gated metrics to compare, all together at "
-            f"{1 - session.policy.alpha:.0%} confidence" if compared else
-            f"baselines: none for these cases in {_shown(session.settings.baselines)} (--perfguard-update writes them)"
+            f"{1 - session.policy.alpha:.0%} confidence"
+            if compared
+            else f"baselines: none for these cases in {_shown(session.settings.baselines)} (--perfguard-update writes them)"
         )
         others = session.baselines.other_classes
         if others and not any(m.kind == "time" for m in session.baselines.metrics.values()):
@@ -106,9 +118,9 @@ class TerminalReport:
         self._noisy(self.run)
         for path in self.written:
             self._line(f"baseline written: {_shown(path)}")
-        for what, path in (("run document", self.session.settings.json), ("recording", self.session.settings.record)):
-            if path is not None:
-                self._line(f"{what}: {_shown(path)}")
+        for what, output in (("run document", self.session.settings.json), ("recording", self.session.settings.record)):
+            if output is not None:
+                self._line(f"{what}: {_shown(output)}")
         self._tally(self.run)
         if self.run.gate is not None:
             self._gate(self.run.gate)
@@ -118,17 +130,17 @@ class TerminalReport:
         kind = event["kind"]
         if kind == "case_started":
             self._running = event["case"].split("::", 1)[-1]
-        elif kind == "case_finished" or (kind != "round" and kind != "stage"):
+        elif kind not in ("round", "stage"):
             return
         now_ns = event["t_ns"]
         if kind != "case_started" and now_ns < self._progress_due_ns:
             return
         self._progress_due_ns = now_ns + PROGRESS_EVERY_NS
         doing = {"case_started": "setting up", "stage": event.get("stage", "")}.get(
-            kind, f"{'warming up' if event.get('warmup') else 'measuring'}, round {event.get('index', 0) + 1}")
+            kind, f"{'warming up' if event.get('warmup') else 'measuring'}, round {event.get('index', 0) + 1}"
+        )
         text = f"  [{self._done + 1:>3}/{len(self.session.planned)}] … {self._running}: {doing}"
-        self.reporter.rewrite(text[: self.reporter._tw.fullwidth - 1]  # noqa: SLF001 - the width has no other door
-            ,, erase=True)
+        self.reporter.rewrite(text[: shutil.get_terminal_size().columns - 1], erase=True)
         self._dirty = True
 
     def _account(self, account: Account) -> None:
@@ -136,8 +148,11 @@ class TerminalReport:
             self._line(f"{'':21}{account_line(account)}", light=True)
 
     def _alarm(self, case: Case, metric: Metric) -> None:
-        self._line(f"{GLYPHS[metric.verdict or 'same']} {metric.verdict}: {case.id}", bold=True,
-                   **_COLOURS[metric.verdict or "same"])
+        self._line(
+            f"{GLYPHS[metric.verdict or 'same']} {metric.verdict}: {case.id}",
+            bold=True,
+            **_COLOURS[metric.verdict or "same"],
+        )
         self._line(f"    {change_line(metric)}" + ("" if metric.gated else " (not gated)"))
         if metric.change is not None:
             for phase in _leading(metric.change.phases):
@@ -151,10 +166,12 @@ class TerminalReport:
         self._line(f"? noisy: {len(noisy)} gated metrics whose interval reaches beyond the limit", yellow=True)
         for case, metric in noisy[:MOST_NOISY_SHOWN]:
             assert metric.change is not None
-            self._line(f"    {case.key.split('::')[-1]} {metric.name}: "
-                       f"{format_change(metric.change.ratio)} "
-                       f"[{format_change(metric.change.ci[0])}, {format_change(metric.change.ci[1])}], "
-                       f"limit {metric.limit:.0%}, {_runs(metric)}")
+            self._line(
+                f"    {case.key.split('::')[-1]} {metric.name}: "
+                f"{format_change(metric.change.ratio)} "
+                f"[{format_change(metric.change.ci[0])}, {format_change(metric.change.ci[1])}], "
+                f"limit {metric.limit:.0%}, {_runs(metric)}"
+            )
         if len(noisy) > MOST_NOISY_SHOWN:
             self._line(f"    and {len(noisy) - MOST_NOISY_SHOWN} more (--perfguard-json has all)")
         if any(m.baseline is not None and m.baseline.process_runs < 5 for _, m in noisy):
@@ -199,9 +216,11 @@ def _worth_showing(case: Case) -> list[Metric]:
 
 def _metric_line(metric: Metric) -> str:
     return f"{metric.name:<30} {figure(metric):<34} {metric.verdict or '':<7} " + (
-        "" if metric.change is None else
-        f"{format_change(metric.change.ratio)} against {format_value(metric.baseline.median, metric.unit, metric.kind)}"
-        if metric.baseline is not None else ""
+        ""
+        if metric.change is None
+        else f"{format_change(metric.change.ratio)} against {format_value(metric.baseline.median, metric.unit, metric.kind)}"
+        if metric.baseline is not None
+        else ""
     )
 
 

@@ -29,9 +29,11 @@ def change_line(metric: Metric) -> str:
     if metric.limit == 0:
         return f"{metric.name}: {before} -> {now} (exact)"
     low, high = metric.change.ci
-    return (f"{metric.name}: {before} -> {now}, {format_change(metric.change.ratio)} "
-            f"[{format_change(low)}, {format_change(high)}], limit {metric.limit:.0%}, "
-            f"{metric.baseline.process_runs} process runs in the baseline")
+    return (
+        f"{metric.name}: {before} -> {now}, {format_change(metric.change.ratio)} "
+        f"[{format_change(low)}, {format_change(high)}], limit {metric.limit:.0%}, "
+        f"{metric.baseline.process_runs} process runs in the baseline"
+    )
 
 
 def phase_change_line(phase: PhaseChange) -> str:

@@ -6,7 +6,8 @@ Standard library only on this path: `perfguard.phase` is called inside systems u
 from perfguard.spans.recorder import Recorder as Recorder
 from perfguard.spans.recorder import Span as Span
 from perfguard.spans.recorder import add_span as add_span
+from perfguard.spans.recorder import add_stamps as add_stamps
 from perfguard.spans.recorder import phase as phase
 from perfguard.spans.recorder import recording as recording
 
-__all__ = ["Recorder", "Span", "add_span", "phase", "recording"]
+__all__ = ["Recorder", "Span", "add_span", "add_stamps", "phase", "recording"]

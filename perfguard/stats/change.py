@@ -17,8 +17,10 @@ from scipy.special import ndtri, stdtrit
 
 @dataclass(frozen=True, slots=True)
 class Prior:
-    """What is believed of run-to-run noise before any run is seen: `sd` of the log figure, worth
-    `degrees` degrees of freedom. With many stored runs their own spread takes over."""
+    """What is believed of run-to-run noise before any run is seen.
+
+    `sd` of the log figure, worth `degrees` degrees of freedom. With many stored runs their own spread takes over.
+    """
 
     sd: float
     degrees: float

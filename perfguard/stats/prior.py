@@ -1,5 +1,8 @@
-"""Run-to-run noise learnt from all metrics at once: with five stored runs of one metric its own spread is a
-poor estimate, but sixty metrics with five runs each say well what noise is usual on this machine."""
+"""Run-to-run noise learnt from all metrics at once.
+
+With five stored runs of one metric its own spread is a poor estimate, but sixty metrics with five runs each
+say well what noise is usual on this machine.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +44,7 @@ def learn_prior(groups: Sequence[npt.ArrayLike], fallback: Prior) -> Prior:
 
 
 def _inverse_trigamma(y: float) -> float:
-    """x with trigamma(x) = y, by Newton's method on 1/trigamma (Smyth 2004, appendix)."""
+    """The x with trigamma(x) = y, by Newton's method on 1/trigamma (Smyth 2004, appendix)."""
     if y > 1e7:
         return 1 / math.sqrt(y)
     x = 0.5 + 1 / y

@@ -1,4 +1,4 @@
-"""A whole run told as events, with every verdict in it: what the tests of recordings, bus and dashboard feed on.
+"""A whole run told as events, with every verdict in it: what tests of recordings, bus and dashboard feed on.
 
 Deterministic: figures come from a seeded generator, the clock is a counter.
 """
@@ -39,6 +39,7 @@ class Told:
 
     @property
     def id(self) -> str:
+        """The node id."""
         return f"{MODULE}::{self.name}"
 
 

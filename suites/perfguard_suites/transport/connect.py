@@ -10,7 +10,8 @@ from typing import Protocol
 
 from perfguard_suites.transport.channel import Channel
 from perfguard_suites.transport.errors import ChannelUnavailable
-from perfguard_suites.transport.shm_channel import DEFAULT_SPIN_US, ShmListener, connect_shm
+from perfguard_suites.transport.shm_doorbell import DEFAULT_SPIN_US
+from perfguard_suites.transport.shm_handshake import ShmListener, connect_shm
 from perfguard_suites.transport.zmq_channel import ZmqListener, connect_zmq
 
 SHARED_KINDS = ("shm", "shm-zmq")

@@ -15,15 +15,30 @@ K and V are repeated from 8 to 32 heads before they are sent.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from time import perf_counter_ns
+
+import numpy as np
 
 from perfguard.errors import OptionError
+from perfguard_suites.transport.channel import Message, Tensor
+from perfguard_suites.transport.dtypes import name_of, resolve
+from perfguard_suites.transport.errors import ChannelError
+from perfguard_suites.transport.roundtrip import Client, Span
+from perfguard_suites.transport.server import reply_spec
+from perfguard_suites.transport.wire import MAX_TENSORS
 
 MAX_TOKENS = 8192
 MAX_FIGURE = 1 << 20
 WIRE_DTYPES = ("float32", "float16", "bfloat16", "float64")
-_ITEM_BYTES = {"float32": 4, "float16": 2, "bfloat16": 2, "float64": 8, "int64": 8}
+MIX_METHOD = "mix"
+_ALIGNMENT = 64
+_ITEM_BYTES = {"float32": 4, "float16": 2, "bfloat16": 2, "float64": 8, "int64": 8, "uint8": 1}
+
+
+class MixMismatch(ChannelError):  # noqa: N818 - named for what happened
+    """What came back is not what the model's shape predicts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,3 +182,70 @@ class _Builder:
 
     def call(self, method: str, layer: int, request: list[TensorShape], reply: list[TensorShape]) -> CallShape:
         return CallShape(method, layer, tuple(request), tuple(reply))
+
+
+@dataclass(frozen=True, slots=True)
+class CallRecord:
+    """One call as it happened: its spans, the caller's own wall time, and the bytes the channel counted."""
+
+    call: CallShape
+    wall_ns: int
+    spans: tuple[Span, ...]
+    sent_bytes: int
+    received_bytes: int
+
+    @property
+    def unexplained_bytes(self) -> int:
+        """Bytes that crossed and were not predicted, or the other way round."""
+        sent, received = self.call.sent_bytes, self.call.received_bytes
+        return abs(self.sent_bytes - sent) + abs(self.received_bytes - received)
+
+
+def run_mix(
+    client: Client, calls: Sequence[CallShape], *, loaned: bool = False, timeout_s: float = 60.0
+) -> list[CallRecord]:
+    """Drive the calls over the channel, one after another, and check each against its prediction.
+
+    The requests' tensors are ready before the first call, as a model's activations would be; with `loaned` each
+    is a buffer of the channel's own instead, taken within the call's time. Raises `MixMismatch` when a reply has
+    other shapes than predicted, and the channel's errors.
+    """
+    payload = _payload(max(call.sent_bytes for call in calls))
+    return [_run_call(client, call, None if loaned else payload, timeout_s) for call in calls]
+
+
+def unexplained_bytes(records: Iterable[CallRecord]) -> int:
+    """Over all calls; 0 when the shapes explain the traffic exactly."""
+    return sum(record.unexplained_bytes for record in records)
+
+
+def _run_call(client: Client, call: CallShape, payload: Tensor | None, timeout_s: float) -> CallRecord:
+    channel = client.channel
+    attributes = {"reply": reply_spec([(tensor.shape, tensor.dtype) for tensor in call.reply])}
+    tensors = _views(payload, call) if payload is not None else ()
+    sent_before, received_before = channel.payload_bytes()
+    begin_ns = perf_counter_ns()
+    if payload is None:
+        tensors = tuple([channel.loan(tensor.shape, tensor.dtype) for tensor in call.request])
+    trip = client.call(Message(MIX_METHOD, tensors, attributes), timeout_s)
+    end_ns = perf_counter_ns()
+    sent, received = channel.payload_bytes()
+    found = tuple([TensorShape(tuple(t.shape), name_of(t.dtype)) for t in trip.reply.tensors])
+    if found != call.reply:
+        raise MixMismatch(f"{call.method} of layer {call.layer}", f"replied with {found}, predicted {call.reply}",
+                          "is the server of the same version?")
+    return CallRecord(call, end_ns - begin_ns, trip.spans, sent - sent_before, received - received_before)
+
+
+def _payload(size_bytes: int) -> Tensor:
+    """Written once, so that no page of it is the kernel's shared zero page, which would copy too fast."""
+    payload: Tensor = np.full(size_bytes + MAX_TENSORS * _ALIGNMENT, 1, np.uint8)
+    return payload
+
+
+def _views(payload: Tensor, call: CallShape) -> tuple[Tensor, ...]:
+    views, at = [], 0
+    for tensor in call.request:
+        views.append(payload[at : at + tensor.size_bytes].view(resolve(tensor.dtype)).reshape(tensor.shape))
+        at += tensor.size_bytes + -tensor.size_bytes % _ALIGNMENT
+    return tuple(views)

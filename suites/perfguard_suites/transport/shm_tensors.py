@@ -194,9 +194,8 @@ class SharedTensors:
         """One more message taken: the views of it exist, its record may be overwritten."""
         self._consumed += 1
         self._own.words[CONSUMED] = self._consumed
-        if self._peer.words[AWAITS]:
-            fence()
-            self._doorbell.wake_writer()
+        fence()
+        self._doorbell.wake_writer()
 
 
 def _aligned(size_bytes: int) -> int:

@@ -11,7 +11,7 @@ import contextlib
 import os
 import struct
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from secrets import token_hex
 from time import perf_counter_ns
@@ -37,6 +37,7 @@ from perfguard_suites.transport.errors import (
 DEATH_NOTICE_S = 0.05
 ABSTRACT_NAMES = hasattr(os, "memfd_create")  # Linux: a name that leaves no file behind, whoever is killed
 _HIGH_WATER = 32
+_HANDSHAKE_MS = 2000  # a connection that says nothing is dropped after this
 _NAIVE_OVERHEAD = 64 * 1024
 _STAMP = struct.Struct("<Q")
 _SMALL = 64 * 1024
@@ -52,11 +53,13 @@ class Link:
         self._context = zmq.Context()
         self.socket: zmq.Socket[bytes] = self._context.socket(zmq.PAIR)
         self._directory: tempfile.TemporaryDirectory[str] | None = None
-        self._peers: set[int] = set()
+        self._connections: set[int] = set()
+        self._peer: int | None = None
         self._dead = False
         self.endpoint = ""
         for option, value in ((zmq.LINGER, 0), (zmq.SNDHWM, _HIGH_WATER), (zmq.RCVHWM, _HIGH_WATER),
                               (zmq.MAXMSGSIZE, capacity_bytes + _NAIVE_OVERHEAD), (zmq.RECONNECT_IVL, -1),
+                              (zmq.HANDSHAKE_IVL, _HANDSHAKE_MS),
                               (zmq.RCVTIMEO, int(DEATH_NOTICE_S * 1e3)), (zmq.SNDTIMEO, int(DEATH_NOTICE_S * 1e3))):
             self.socket.setsockopt(option, value)
         self._monitor = self.socket.get_monitor_socket(_UP | _ACCEPTED | _DOWN)
@@ -90,38 +93,41 @@ class Link:
         deadline_ns = perf_counter_ns() + int(timeout_s * 1e9)
         while not self._saw_handshake():
             left_ms = (deadline_ns - perf_counter_ns()) // 1_000_000
-            if left_ms <= 0 or not self._monitor.poll(left_ms):
+            # ZeroMQ lets go of a stranger's connection only when the socket is used.
+            self.socket.getsockopt(zmq.EVENTS)
+            self._monitor.poll(max(min(left_ms, int(DEATH_NOTICE_S * 1e3)), 0))
+            if left_ms <= 0:
                 raise ChannelUnavailable(endpoint or self.endpoint, f"no peer within {timeout_s} s",
                                          "is the server running?")
-
-    def stop_listening(self) -> None:
-        """The one peer is here: nobody else can connect any more."""
-        self.socket.unbind(self.endpoint)
 
     def _last_endpoint(self) -> str:
         return bytes(self.socket.getsockopt(zmq.LAST_ENDPOINT)).rstrip(b"\0").decode()
 
     def _saw_handshake(self) -> bool:
+        return any([event == _UP for event in self._events()])
+
+    def _events(self) -> Iterator[int]:
+        """What the monitor has seen since; keeps the set of connections, ours and strangers'."""
         while self._monitor.poll(0):
             event = recv_monitor_message(self._monitor)
             if event["event"] & _ACCEPTED:
-                self._peers.add(event["value"])
-            elif event["event"] == _DOWN:  # a stranger who sent garbage instead of a greeting
-                self._peers.discard(event["value"])
-            elif event["event"] == _UP:
-                return True
-        return False
+                self._connections.add(event["value"])
+            elif event["event"] == _DOWN:
+                self._connections.discard(event["value"])
+                self._dead |= event["value"] == self._peer
+            yield int(event["event"])
 
     def _check_alive(self) -> None:
-        while not self._dead and self._monitor.poll(0):
-            event = recv_monitor_message(self._monitor)
-            if event["event"] & _ACCEPTED:
-                self._peers.add(event["value"])
-            elif event["event"] == _DOWN:
-                self._peers.discard(event["value"])
-                self._dead = not self._peers
-        if self._dead:
+        for _ in self._events():
+            pass
+        if self._dead or not self._connections:
             raise PeerDied(self.endpoint, "the peer closed the connection or died", "start the server again")
+
+    def _know_peer(self, frame: zmq.Frame) -> None:
+        """The first message tells our connection from those of strangers who knock on the same endpoint."""
+        for _ in self._events():
+            pass
+        self._peer = int(frame.get(zmq.SRCFD))
 
     def _missed(self, what: str, timeout_s: float, deadline_ns: int) -> None:
         self._check_alive()
@@ -151,10 +157,14 @@ class Link:
                 # timeouts shorter than the slice are rare (tests): they poll
                 if timeout_s < DEATH_NOTICE_S and not self.socket.poll(int(timeout_s * 1e3)):
                     raise zmq.Again
-                return self.socket.recv_multipart(copy=False)
+                frames = self.socket.recv_multipart(copy=False)
             except zmq.Again:
                 deadline_ns = deadline_ns or perf_counter_ns() + int((timeout_s - DEATH_NOTICE_S) * 1e9)
                 self._missed("nothing arrived", timeout_s, deadline_ns)
+            else:
+                if self._peer is None:
+                    self._know_peer(frames[0])
+                return frames
 
     def close(self) -> None:
         """Close socket, monitor and context; remove the private directory."""
@@ -336,7 +346,6 @@ class ZmqListener:
         if self._link is None:
             raise ChannelUnavailable(self.endpoint, "has its peer already", "listen again")
         self._link.await_peer(timeout_s)
-        self._link.stop_listening()
         link, self._link = self._link, None
         return channel_of(self._kind, link, self._capacity_bytes)
 

@@ -1,0 +1,1 @@
+"""What perfguard itself costs those who use it: a phase, an event, and a pytest start without `--perfguard`."""

@@ -1,0 +1,48 @@
+"""The store: events go in by one door, whether live, replayed or in a test; frozen snapshots come out.
+
+A reader thread applies, the screen takes snapshots; neither ever sees the other's work half done.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable
+
+from perfguard.events.schema import Event
+from perfguard_tui.reducers import REDUCERS, RunFold
+from perfguard_tui.views import RunView
+
+_WRONG_SHAPE = (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError)
+
+
+class Store:
+    """One run, folded from its validated events. Safe to use from two threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._run = RunFold()
+        self._view: RunView | None = RunView()
+
+    def apply(self, event: Event) -> None:
+        """Take one event in. Kinds of a newer version are passed over; wrong inner shapes counted as `bad`."""
+        self.apply_all((event,))
+
+    def apply_all(self, events: Iterable[Event]) -> None:
+        """Take events in, in their order."""
+        with self._lock:
+            for event in events:
+                self._run.count(event["t_ns"])
+                reducer = REDUCERS.get(event["kind"])
+                try:
+                    if reducer is not None:
+                        reducer(self._run, event)
+                except _WRONG_SHAPE:
+                    self._run.bad += 1
+            self._view = None
+
+    def snapshot(self) -> RunView:
+        """The run now; the same object as before if nothing came in between."""
+        with self._lock:
+            if self._view is None:
+                self._view = self._run.view()
+            return self._view
