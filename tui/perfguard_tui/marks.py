@@ -44,9 +44,7 @@ def sparkline(values: Sequence[float], width: int) -> str:
     if not finite or width < 1:
         return ""
     per_cell = max(1, math.ceil(len(finite) / width))
-    cells = [
-        sum(finite[i : i + per_cell]) / len(finite[i : i + per_cell]) for i in range(0, len(finite), per_cell)
-    ]
+    cells = [sum(finite[i : i + per_cell]) / len(finite[i : i + per_cell]) for i in range(0, len(finite), per_cell)]
     low, high = min(cells), max(cells)
     middle = (low + high) / 2
     reach = max(high - low, abs(middle) * _FLAT) or 1.0

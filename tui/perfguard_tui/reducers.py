@@ -60,9 +60,7 @@ class CaseFold:
     stage: str = ""
     metrics: dict[str, Metric] = field(default_factory=dict)
     series: dict[str, _Series] = field(default_factory=dict)
-    rounds: deque[tuple[float, Mapping[str, float]]] = field(
-        default_factory=lambda: deque(maxlen=RECENT_ROUNDS)
-    )
+    rounds: deque[tuple[float, Mapping[str, float]]] = field(default_factory=lambda: deque(maxlen=RECENT_ROUNDS))
     account: Account | None = None
     spans: tuple[SpanView, ...] = ()
     notes: deque[str] = field(default_factory=lambda: deque(maxlen=MAX_NOTES))
@@ -234,9 +232,7 @@ def _verdict(run: RunFold, event: Event) -> None:
         change=None if change is None else change_from_map(change),
         baseline=None
         if baseline is None
-        else BaselineReference(
-            float(baseline["median"]), int(baseline["process_runs"]), str(baseline["source"])
-        ),
+        else BaselineReference(float(baseline["median"]), int(baseline["process_runs"]), str(baseline["source"])),
     )
 
 
@@ -257,8 +253,8 @@ def _machine_noise(run: RunFold, event: Event) -> None:
 
 
 def _gate(run: RunFold, event: Event) -> None:
-    groups = (tuple(str(case_id) for case_id in event[name]) for name in ("slower", "noisy", "missing"))
-    run.gate = Gate(event["exit_status"], *groups, reason=event["reason"])
+    slower, noisy, missing = (tuple(map(str, event[name])) for name in ("slower", "noisy", "missing"))
+    run.gate = Gate(event["exit_status"], slower, noisy, missing, event["reason"])
 
 
 def _run_finished(run: RunFold, event: Event) -> None:

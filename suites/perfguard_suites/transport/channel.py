@@ -8,7 +8,7 @@ for all its processes, so that the stamps of both sides order and subtract.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
 import numpy as np
@@ -16,6 +16,8 @@ import numpy.typing as npt
 
 Tensor: TypeAlias = npt.NDArray[Any]
 Scalar: TypeAlias = "bool | int | float | str | None"
+
+NO_ATTRIBUTES: Mapping[str, Scalar] = MappingProxyType({})
 
 
 class Stamps(NamedTuple):
@@ -34,17 +36,16 @@ class Stamps(NamedTuple):
     unpacked_ns: int
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
+class Message(NamedTuple):
     """One request or reply: what to do, with which tensors.
 
     `stamps` are filled by the receiving end. A reply carries in `request_stamps` the stamps of the request it
-    answers, as the server saw them.
+    answers, as the server saw them. A named tuple, as an empty round trip makes four of them.
     """
 
     method: str
     tensors: tuple[Tensor, ...] = ()
-    attributes: Mapping[str, Scalar] = field(default_factory=dict)
+    attributes: Mapping[str, Scalar] = NO_ATTRIBUTES
     request_id: int = 0
     stamps: Stamps | None = None
     request_stamps: Stamps | None = None

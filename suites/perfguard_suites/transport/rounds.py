@@ -24,7 +24,7 @@ _EMPTIES = 50
 _ECHOES = 3
 _SWEEPS = 2
 _MEMCPY_BYTES = 8 * MIB
-_SWEEP_SIZES = (4096, 65536, 262144, MIB, 4 * MIB, 16 * MIB, 64 * MIB, 256 * MIB)
+_SWEEP_SIZES = (4096, 65536, 262144, MIB // 2, *(MIB << n for n in range(10)))
 PHASES = ("copy", "pack", "wake-up", "wire", "unpack", "server", "unaccounted")
 
 
@@ -86,8 +86,8 @@ def _round(works: Sequence[Work], points: Sequence[CallShape], rng: random.Rando
         return run
 
     def sweep() -> None:
-        order = rng.sample(points, len(points))
-        for record in run_mix(base.client, order, timeout_s=timeout_s):
+        order = [call for point in rng.sample(points, len(points)) for call in (rng.choice(base.calls), point)]
+        for record in run_mix(base.client, order, timeout_s=timeout_s)[1::2]:
             key = (record.call.sent_bytes, record.call.received_bytes)
             found.sweep.setdefault(key, []).append(record.wall_ns / 1e9)
 

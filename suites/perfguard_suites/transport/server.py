@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 import psutil
 
-from perfguard_suites.transport.channel import Channel, Message, Scalar, Tensor
+from perfguard_suites.transport.channel import NO_ATTRIBUTES, Channel, Message, Scalar, Tensor
 from perfguard_suites.transport.connect import DEFAULT_CAPACITY_BYTES, KINDS, full_endpoint, serve
 from perfguard_suites.transport.dtypes import plain
 from perfguard_suites.transport.errors import (
@@ -30,7 +30,7 @@ from perfguard_suites.transport.errors import (
 )
 from perfguard_suites.transport.roundtrip import ERROR
 from perfguard_suites.transport.shm_doorbell import DEFAULT_SPIN_US
-from perfguard_suites.transport.wire import MAX_TENSORS, NO_ATTRIBUTES, Spec, spec_of
+from perfguard_suites.transport.wire import MAX_TENSORS, Spec, spec_of
 
 STOP = "stop"
 _PR_SET_PDEATHSIG = 1

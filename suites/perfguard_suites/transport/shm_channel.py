@@ -64,7 +64,8 @@ class ShmChannel(_SharedChannel):
     def send(self, message: Message, timeout_s: float = 10.0) -> None:
         """Tensors may be reused at once, except loans: those now belong to the peer."""
         tensors = self._tensors
-        tensors.tidy()
+        if tensors.kept:
+            tensors.tidy()
         own = self._own
         sent = self._sent
         record = tensors.pack(message, timeout_s)
@@ -75,9 +76,9 @@ class ShmChannel(_SharedChannel):
         own.memory[at + 8 : at + 8 + len(record)] = record
         if not TOTAL_STORE_ORDER:
             fence()
-        tensors.published(message)
         self._sent = own.words[SENT] = sent + 1
         self._doorbell.wake_reader()
+        tensors.published(message)  # bookkeeping, while the peer is at work already
 
     def _await_record(self, timeout_s: float) -> None:
         def ready() -> bool:
@@ -91,17 +92,20 @@ class ShmChannel(_SharedChannel):
         """The next message; its tensors are views of the peer's region that hold their slots."""
         tensors = self._tensors
         consumed = self._consumed
-        tensors.tidy()
-        self._doorbell.await_message(consumed, timeout_s, tensors.tidy)
-        arrived_ns = perf_counter_ns()
+        if tensors.kept:
+            tensors.tidy()
         peer = self._peer
-        if peer.words[SENT] - consumed > RECORDS:
-            raise MalformedMessage("ring", f"{peer.words[SENT]} messages sent after {consumed} were read",
+        words = peer.words
+        if words[SENT] == consumed:
+            self._doorbell.await_message(consumed, timeout_s, tensors.tidy)
+        arrived_ns = perf_counter_ns()
+        if words[SENT] - consumed > RECORDS:
+            raise MalformedMessage("ring", f"{words[SENT]} messages sent after {consumed} were read",
                                    "the peer is broken: close this channel")
         if not TOTAL_STORE_ORDER:
             fence()
         at = RING_AT + consumed % RECORDS * RECORD_BYTES
-        size_bytes = peer.words[at // 8]
+        size_bytes = words[at // 8]
         try:
             if size_bytes > RECORD_BYTES - 8:
                 raise MalformedMessage("ring", f"a record of {size_bytes} bytes, the limit is {RECORD_BYTES - 8}")
@@ -133,7 +137,7 @@ class ShmZmqChannel(_SharedChannel):
         try:
             if len(frames) != 1 or len(frames[0].buffer) > RECORD_BYTES:
                 raise MalformedMessage("record", f"{len(frames)} frames, the first of {len(frames[0].buffer)} bytes")
-            return self._tensors.parse(bytes(frames[0].buffer), arrived_ns)
+            return self._tensors.parse(frames[0].bytes, arrived_ns)
         finally:
             self._tensors.consumed()
 

@@ -32,37 +32,45 @@ _FAILURES_ALLOWED = 3
 _PAUSE_FIRST = 32
 _PAUSE_MOST = 256
 _LOOKS = 16
+_REACH = 4
 _TIMEVAL = struct.Struct("ll")
 _SLICE_US = 1_000_000
 _fence_lock = threading.Lock()
+_acquire, _release = _fence_lock.acquire, _fence_lock.release
 
 
 def fence() -> None:
     """Order all memory accesses before it before all after it."""
-    _fence_lock.acquire()
-    _fence_lock.release()
+    _acquire()
+    _release()
     if not TOTAL_STORE_ORDER:
-        _fence_lock.acquire()
-        _fence_lock.release()
+        _acquire()
+        _release()
 
 
 class Spin:
-    """Whether to spin now: not after repeated failures, but tried again in full now and then. Pure bookkeeping."""
+    """How long to spin now: not after repeated failures, but tried again now and then. Pure bookkeeping.
 
-    __slots__ = ("_failures", "_pause", "budget_ns", "skip")
+    A wait that ended blocked and yet was short was mostly the two wake-ups that spinning saves. Two ends that
+    both block would never find out within the plain budget, so that the next try reaches as far as such a wait,
+    up to `_REACH` budgets.
+    """
+
+    __slots__ = ("_budget_ns", "_failures", "_pause", "_reach_ns", "_skip")
 
     def __init__(self, spin_us: float) -> None:
-        self.budget_ns = int(spin_us * 1e3) if TOTAL_STORE_ORDER else 0
-        self.skip = 0
+        self._budget_ns = int(spin_us * 1e3) if TOTAL_STORE_ORDER else 0
+        self._reach_ns = self._budget_ns
+        self._skip = 0
         self._failures = 0
         self._pause = _PAUSE_FIRST
 
-    def wanted(self) -> bool:
-        """Whether this wait begins with a spin."""
-        if self.skip:
-            self.skip -= 1
-            return False
-        return self.budget_ns > 0
+    def budget_ns(self) -> int:
+        """How long this wait may spin before it blocks; 0 for not at all."""
+        if self._skip:
+            self._skip -= 1
+            return 0
+        return self._reach_ns
 
     def succeeded(self) -> None:
         """The message came while spinning."""
@@ -73,10 +81,16 @@ class Spin:
         """The budget was spent for nothing."""
         self._failures += 1
         if self._failures >= _FAILURES_ALLOWED:
-            self.skip = self._pause
+            self._skip = self._pause
             self._pause = min(2 * self._pause, _PAUSE_MOST)
-            # One probe after the pause decides: a single failure pauses again.
+            # One try after the pause decides: a single failure pauses again.
             self._failures = _FAILURES_ALLOWED - 1
+
+    def blocked(self, wait_ns: int) -> None:
+        """A wait was blocked for that long."""
+        reach_ns = wait_ns + wait_ns // 4
+        budget_ns = self._budget_ns
+        self._reach_ns = reach_ns if budget_ns < reach_ns <= _REACH * budget_ns else budget_ns
 
 
 class Doorbell:
@@ -118,10 +132,10 @@ class Doorbell:
         Raises `PeerDied` (within the kernel's own notice of it), `ChannelTimeout`.
         """
         words, spin = self._peer, self._spin
-        if words[SENT] != consumed:
-            return
-        if spin.wanted():
-            until_ns = perf_counter_ns() + spin.budget_ns
+        begun_ns = perf_counter_ns()
+        budget_ns = spin.budget_ns()
+        if budget_ns:
+            until_ns = begun_ns + budget_ns
             while perf_counter_ns() < until_ns:
                 for _ in range(_LOOKS):
                     if words[SENT] != consumed:
@@ -129,50 +143,57 @@ class Doorbell:
                         return
             spin.failed()
 
-        def arrived() -> bool:
-            tidy()
-            return bool(words[SENT] != consumed)
-
-        if not self._block(AWAITS_MESSAGE, arrived, timeout_s):
-            raise ChannelTimeout(self._name, f"nothing arrived within {timeout_s} s",
-                                 "is the peer stopped or overloaded?")
+        deadline_ns = begun_ns + int(timeout_s * 1e9)
+        own = self._own
+        own[AWAITS_MESSAGE] = 1
+        fence()
+        try:
+            while words[SENT] == consumed:
+                tidy()
+                if not self._sleep(deadline_ns) and words[SENT] == consumed:
+                    raise ChannelTimeout(self._name, f"nothing arrived within {timeout_s} s",
+                                         "is the peer stopped or overloaded?")
+        except PeerDied:
+            if words[SENT] == consumed:  # else its last message came first
+                raise
+        finally:
+            own[AWAITS_MESSAGE] = 0
+        if not budget_ns:
+            spin.blocked(perf_counter_ns() - begun_ns)
 
     def await_space(self, ready: Callable[[], bool], timeout_s: float) -> bool:
         """Whether `ready` came true in time, asked again whenever the peer gives something back."""
-        # The peer may sit on what we have consumed since it fell asleep: let it look.
-        self._own[AWAITS_SPACE] = 1
-        fence()
-        self._poke()
-        return self._block(AWAITS_SPACE, ready, timeout_s)
-
-    def _block(self, flag: int, ready: Callable[[], bool], timeout_s: float) -> bool:
         deadline_ns = perf_counter_ns() + int(timeout_s * 1e9)
-        own, connection = self._own, self._connection
-        own[flag] = 1
+        own = self._own
+        own[AWAITS_SPACE] = 1
         fence()
+        self._poke()  # the peer may sit on what we have consumed since it fell asleep: let it look
         try:
             while not ready():
-                left_us = (deadline_ns - perf_counter_ns()) // 1000
-                if left_us <= 0:
-                    return False
-                self._set_timeout(min(left_us, _SLICE_US))
-                try:
-                    alive = connection.recv(16)
-                except BlockingIOError:
-                    continue
-                except OSError:
-                    alive = b""
-                if not alive and not ready():
-                    raise self._death()
+                if not self._sleep(deadline_ns):
+                    return ready()
             return True
         finally:
-            own[flag] = 0
+            own[AWAITS_SPACE] = 0
 
-    def _set_timeout(self, timeout_us: int) -> None:
+    def _sleep(self, deadline_ns: int) -> bool:
+        """Sleep until woken or a slice has passed; False once the deadline has. Raises `PeerDied`."""
+        left_us = (deadline_ns - perf_counter_ns()) // 1000
+        if left_us <= 0:
+            return False
+        timeout_us = left_us if left_us < _SLICE_US else _SLICE_US
         if timeout_us != self._timeout_us:
             self._timeout_us = timeout_us
             value = _TIMEVAL.pack(timeout_us // 1_000_000, timeout_us % 1_000_000)
             self._connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, value)
+        try:
+            if self._connection.recv(16):
+                return True
+        except BlockingIOError:
+            return True
+        except OSError:
+            pass
+        raise self._death()
 
     def check_alive(self) -> None:
         """Raise `PeerDied` if the connection has ended; used by channels that wait elsewhere."""

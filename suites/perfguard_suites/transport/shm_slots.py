@@ -11,6 +11,7 @@ import threading
 import weakref
 from collections import deque
 from collections.abc import Callable
+from operator import attrgetter
 from typing import Any, Final
 
 import numpy as np
@@ -22,13 +23,16 @@ from perfguard_suites.transport.shm_region import PAYLOAD_AT, RELEASED, SLOTS, R
 
 ALIGN_BYTES: Final = 4096
 _RECENT = 16
+_CACHED_BYTES = 32 * 1024 * 1024  # beyond, no cache remembers a slot: place it where it breaks up least
 
 
 class _Lease(weakref.ref[Any]):
     """A view's end of life, and the slot that it holds."""
 
-    __slots__ = ("index",)
+    __slots__ = ("index", "offset", "root")
     index: int
+    offset: int
+    root: int
 
 
 class Slot:
@@ -52,9 +56,10 @@ class SlotTable:
         self._released = peer.words[RELEASED : RELEASED + SLOTS]
         self._sent = [0] * SLOTS
         self._live: list[Slot] = []  # by start
+        self._by_index: dict[int, Slot] = {}
         self._unused = list(range(SLOTS - 1, -1, -1))
         self._recent: deque[int] = deque(maxlen=_RECENT)
-        self._views: dict[int, _Lease] = {}
+        self._roots: dict[int, _Lease] = {}  # by the id of the tensor they watch
         # Views die wherever the garbage collector finds them: the callback only takes note.
         self._died: deque[int] = deque()
         self._base_address = np.frombuffer(own.memory, np.uint8).__array_interface__["data"][0]
@@ -67,35 +72,38 @@ class SlotTable:
         if start is None or not self._unused:
             return None
         slot = Slot(self._unused.pop(), start, start + size_bytes)
+        self._by_index[slot.index] = slot
         live = self._live
         live.append(slot)
         if len(live) > 1 and live[-2].start > start:
-            live.sort(key=_start)
+            live.sort(key=attrgetter("start"))
         return slot
 
     def sweep(self) -> None:
         """Take back the slots that nobody holds any more."""
         died = self._died
         while died:
-            index = died.popleft()
-            next(slot for slot in self._live if slot.index == index).holds -= 1
+            self._by_index[died.popleft()].holds -= 1
         released, sent = self._released, self._sent
-        free = [slot for slot in self._live if not slot.holds and released[slot.index] == sent[slot.index]]
-        for slot in free:
-            self._live.remove(slot)
-            self._unused.append(slot.index)
-            self._recent.append(slot.start)
+        for slot in self._live[:]:
+            if not slot.holds and released[slot.index] == sent[slot.index]:
+                self._live.remove(slot)
+                self._unused.append(slot.index)
+                self._recent.append(slot.start)
 
     def _place(self, size_bytes: int) -> int | None:
-        live = self._live
-        if not live:
-            start = self._recent[-1] if self._recent else 0
-            return start if start + size_bytes <= self._capacity_bytes else self._first_fit(size_bytes)
-        for start in reversed(self._recent):
-            end = start + size_bytes
-            if end <= self._capacity_bytes and not any(slot.start < end and start < slot.end for slot in live):
-                return start
+        if size_bytes <= _CACHED_BYTES:
+            for start in reversed(self._recent):
+                end = start + size_bytes
+                if end <= self._capacity_bytes and self._is_gap(start, end):
+                    return start
         return self._first_fit(size_bytes)
+
+    def _is_gap(self, start: int, end: int) -> bool:
+        for slot in self._live:  # a loop, not any(): a generator costs more than the two comparisons
+            if slot.start < end and start < slot.end:
+                return False
+        return True
 
     def _first_fit(self, size_bytes: int) -> int | None:
         at = 0
@@ -118,17 +126,27 @@ class SlotTable:
         """A writable tensor on the slot, held until it and all views of it are gone."""
         tensor: Tensor = np.ndarray(shape, dtype, self._memory, PAYLOAD_AT + slot.start + offset)
         lease = _Lease(tensor, self._view_died)
-        lease.index = slot.index
-        self._views[id(lease)] = lease
+        lease.index, lease.offset, lease.root = slot.index, slot.start + offset, id(tensor)
+        self._roots[lease.root] = lease
         slot.holds += 1
         return tensor
 
     def _view_died(self, lease: Any) -> None:
-        self._views.pop(id(lease), None)
+        self._roots.pop(lease.root, None)
         self._died.append(lease.index)
 
     def find(self, tensor: Tensor) -> tuple[Slot, int] | None:
-        """The slot that wholly holds a C-contiguous tensor, and the tensor's offset in the payload."""
+        """The slot that wholly holds a C-contiguous tensor, and the tensor's offset in the payload.
+
+        numpy lets every view refer to the root that it was made from; only what came through another library
+        (torch) has to be looked up by address, which costs a microsecond.
+        """
+        lease = self._roots.get(id(tensor))
+        if lease is not None:
+            return self._by_index[lease.index], lease.offset
+        base = tensor.base
+        if base is None or (type(base) is np.ndarray and id(base) not in self._roots):
+            return None
         offset = tensor.__array_interface__["data"][0] - self._base_address - PAYLOAD_AT
         if not 0 <= offset < self._capacity_bytes or not tensor.flags.c_contiguous:
             return None
@@ -164,7 +182,6 @@ class Leases:
         self._leases: dict[int, _Lease] = {}
         self._died: deque[int] = deque()
         self._lock = threading.Lock()
-        self._base_address = np.frombuffer(peer.memory, np.uint8).__array_interface__["data"][0]
 
     def view(self, index: int, offset: int, shape: tuple[int, ...], dtype: Dtype, size_bytes: int) -> Tensor:
         """A read-only tensor in the peer's region. Raises `MalformedMessage` if it would lie outside."""
@@ -173,18 +190,17 @@ class Leases:
                                    f" {self._capacity_bytes} with {SLOTS} slots")
         tensor: Tensor = np.ndarray(shape, dtype, self._memory, PAYLOAD_AT + offset)
         lease = _Lease(tensor, self._view_died)
-        lease.index = index
-        self._leases[id(lease)] = lease
+        lease.index, lease.offset, lease.root = index, offset, id(tensor)
+        self._leases[lease.root] = lease
         return tensor
 
     def offset_of(self, tensor: Tensor) -> int | None:
-        """Where in the peer's payload a C-contiguous tensor lies, or None if elsewhere."""
-        offset = tensor.__array_interface__["data"][0] - self._base_address - PAYLOAD_AT
-        inside = 0 <= offset and offset + tensor.nbytes <= self._capacity_bytes and tensor.flags.c_contiguous
-        return offset if inside else None
+        """Where in the peer's payload a tensor as it was received lies, or None for any other."""
+        lease = self._leases.get(id(tensor))
+        return None if lease is None else lease.offset
 
     def _view_died(self, lease: Any) -> None:
-        self._leases.pop(id(lease), None)
+        self._leases.pop(lease.root, None)
         self._died.append(lease.index)
         # Any thread may be here, and the collector may have interrupted this very method: whoever has the
         # lock does the work of all, and looks again after giving it up.
@@ -197,7 +213,3 @@ class Leases:
             finally:
                 self._lock.release()
             self._wake()
-
-
-def _start(slot: Slot) -> int:
-    return slot.start

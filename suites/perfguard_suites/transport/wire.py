@@ -12,17 +12,17 @@ import struct
 from collections.abc import Mapping
 from time import perf_counter_ns
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import msgpack
 
-from perfguard_suites.transport.channel import Message, Scalar, Stamps, Tensor
+from perfguard_suites.transport.channel import NO_ATTRIBUTES, Message, Scalar, Stamps, Tensor
 from perfguard_suites.transport.dtypes import Dtype, dtype_of, name_of
 from perfguard_suites.transport.errors import MalformedMessage, UnsendableMessage
 
 MAX_TENSORS = 64
 MAX_DIMENSIONS = 16
-MAX_BODY_BYTES = 8 * 1024
+MAX_BODY_BYTES = 6 * 1024
 MAX_NAME = 128
 MAX_ATTRIBUTES = 64
 MAX_TENSOR_BYTES = 1 << 40
@@ -33,8 +33,11 @@ _REMEMBERED_BYTES = 1024
 _HEAD = struct.Struct("<IHHQ3Q5Q")
 _MAGIC = 0x31474650
 HEAD_BYTES = _HEAD.size
-NO_ATTRIBUTES: Mapping[str, Scalar] = MappingProxyType({})
-_NO_STAMPS = (0, 0, 0, 0, 0)
+ALIGN_BYTES = 16  # of the head, of every body, and so of what follows them
+NO_STAMPS = (0, 0, 0, 0, 0)
+_unpack_head = _HEAD.unpack_from
+# A named tuple's own constructor is a Python call: half of an empty message's cost would be that.
+_new = tuple.__new__
 
 
 class Spec(NamedTuple):
@@ -53,30 +56,27 @@ class Body(NamedTuple):
     specs: tuple[Spec, ...]
 
 
-class Head(NamedTuple):
-    """The part of a message that never repeats; `sent` are the sender's three stamps."""
-
-    request_id: int
-    sent: tuple[int, int, int]
-    request_stamps: Stamps | None
-    body: Body
+# The part that never repeats, as unpacked: magic, body bytes, tensors, request id, begun_ns, copied_ns,
+# packed_ns, and the request's five stamps (zeros unless a reply). A plain tuple: a named one costs a call.
+Head: TypeAlias = "tuple[int, ...]"
 
 
-_packed: dict[tuple[str, tuple[tuple[Dtype, tuple[int, ...]], ...]], bytes] = {}
+_packed: dict[Any, bytes] = {}
 _parsed: dict[bytes, Body] = {}
 
 
 def body_bytes(message: Message) -> bytes:
     """The packed body. Raises `UnsendableMessage` naming what cannot travel."""
-    tensors = message.tensors
-    if message.attributes:
+    method, tensors, attributes, *_ = message
+    if attributes:
         return _pack_body(message)
+    key: Any
     if not tensors:
-        key: Any = (message.method, ())
+        key = method
     elif len(tensors) == 1:
-        key = (message.method, ((tensors[0].dtype, tensors[0].shape),))
+        key = (method, tensors[0].dtype, tensors[0].shape)
     else:
-        key = (message.method, tuple((tensor.dtype, tensor.shape) for tensor in tensors))
+        key = (method, *[(tensor.dtype, tensor.shape) for tensor in tensors])
     found = _packed.get(key)
     if found is None:
         found = _pack_body(message)
@@ -89,9 +89,11 @@ def body_bytes(message: Message) -> bytes:
 def _pack_body(message: Message) -> bytes:
     _check_sendable(message.method, message.attributes, message.tensors)
     body = [message.method, dict(message.attributes),
-            [[name_of(tensor.dtype), tensor.shape] for tensor in message.tensors]]
+            [[name_of(tensor.dtype), tensor.shape] for tensor in message.tensors], ""]
     try:
         packed: bytes = msgpack.packb(body, use_bin_type=True)
+        body[-1] = " " * (-len(packed) % ALIGN_BYTES)
+        packed = msgpack.packb(body, use_bin_type=True)
     except (TypeError, ValueError, OverflowError) as error:
         raise UnsendableMessage(f"method {message.method!r}", f"attributes cannot be packed: {error}") from error
     if len(packed) > MAX_BODY_BYTES:
@@ -128,36 +130,37 @@ def pack_head(message: Message, body: bytes, begun_ns: int, copied_ns: int) -> b
     """The head with `packed_ns` taken now, as the last act before the transport has it."""
     try:
         return _HEAD.pack(_MAGIC, len(body), len(message.tensors), message.request_id,
-                          begun_ns, copied_ns, perf_counter_ns(), *(message.request_stamps or _NO_STAMPS))
+                          begun_ns, copied_ns, perf_counter_ns(), *(message.request_stamps or NO_STAMPS))
     except struct.error as error:
         raise UnsendableMessage(f"method {message.method!r}",
                                 f"request id {message.request_id} or stamps out of range") from error
 
 
-def parse_head(data: bytes | memoryview) -> tuple[Head, int]:
-    """The head and body at the start of `data`, and how many bytes they took. Raises `MalformedMessage`."""
+def parse_head(data: bytes) -> tuple[Head, Body, int]:
+    """Head and body at the start of `data`, and how many bytes they took. Raises `MalformedMessage`."""
     if len(data) < HEAD_BYTES:
         raise MalformedMessage("head", f"{len(data)} bytes, a head has {HEAD_BYTES}")
-    (magic, body_size, tensors, request_id, begun, copied, packed,
-     s0, s1, s2, s3, s4) = _HEAD.unpack_from(data)
-    end = HEAD_BYTES + body_size
-    if magic != _MAGIC:
-        raise MalformedMessage("head", f"magic {magic:#x}, not {_MAGIC:#x}", "is the peer of the same version?")
-    if body_size > MAX_BODY_BYTES or end > len(data):
-        raise MalformedMessage("head", f"a body of {body_size} bytes in a message of {len(data)}")
-    body = parse_body(bytes(data[HEAD_BYTES:end]))
-    if len(body.specs) != tensors:
-        raise MalformedMessage("head", f"{tensors} tensors announced, {len(body.specs)} described")
-    # The tuple constructor of a named tuple costs twice as much as the tuple's own.
-    stamps = tuple.__new__(Stamps, (s0, s1, s2, s3, s4)) if s0 else None
-    return tuple.__new__(Head, (request_id, (begun, copied, packed), stamps, body)), end
+    head = _unpack_head(data)
+    end = HEAD_BYTES + head[1]
+    packed = data[HEAD_BYTES:end]
+    body = _parsed.get(packed)
+    if body is None or head[0] != _MAGIC:
+        body = _parse_new(head, packed)
+    if len(body.specs) != head[2]:
+        raise MalformedMessage("head", f"{head[2]} tensors announced, {len(body.specs)} described")
+    return head, body, end
+
+
+def _parse_new(head: Head, packed: bytes) -> Body:
+    if head[0] != _MAGIC:
+        raise MalformedMessage("head", f"magic {head[0]:#x}, not {_MAGIC:#x}", "is the peer of the same version?")
+    if head[1] > MAX_BODY_BYTES or head[1] != len(packed):
+        raise MalformedMessage("head", f"a body of {head[1]} bytes where {len(packed)} are")
+    return parse_body(packed)
 
 
 def parse_body(data: bytes) -> Body:
     """The body in `data`. Raises `MalformedMessage` saying which part is wrong."""
-    found = _parsed.get(data)
-    if found is not None:
-        return found
     try:
         raw = msgpack.unpackb(data, raw=False, strict_map_key=True, max_str_len=MAX_BODY_BYTES,
                               max_array_len=MAX_TENSORS, max_map_len=MAX_ATTRIBUTES, max_bin_len=0, max_ext_len=0)
@@ -172,10 +175,10 @@ def parse_body(data: bytes) -> Body:
 
 
 def validate_body(raw: Any) -> Body:
-    """`[method, attributes, [[dtype, shape], ...]]` checked part by part. Raises `MalformedMessage`."""
-    if not isinstance(raw, list) or len(raw) != 3:
-        raise MalformedMessage("body", "not a list of method, attributes, tensors")
-    method, attributes, tensors = raw
+    """`[method, attributes, [[dtype, shape], ...], padding]` checked part by part. Raises `MalformedMessage`."""
+    if not isinstance(raw, list) or len(raw) != 4:
+        raise MalformedMessage("body", "not a list of method, attributes, tensors, padding")
+    method, attributes, tensors, _ = raw
     if not isinstance(method, str) or not 0 < len(method) <= MAX_NAME:
         raise MalformedMessage("body", f"method {method!r:.80} is not a name")
     if not isinstance(attributes, dict):
@@ -185,7 +188,7 @@ def validate_body(raw: Any) -> Body:
         raise MalformedMessage("body", reason)
     if not isinstance(tensors, list) or len(tensors) > MAX_TENSORS:
         raise MalformedMessage("body", "the tensors are no list, or too many")
-    return Body(method, MappingProxyType(attributes), tuple(spec_of(raw) for raw in tensors))
+    return Body(method, MappingProxyType(attributes) if attributes else NO_ATTRIBUTES, tuple(spec_of(raw) for raw in tensors))
 
 
 def spec_of(raw: Any) -> Spec:
@@ -204,8 +207,8 @@ def spec_of(raw: Any) -> Spec:
     return Spec(dtype, tuple(shape), 0 if 0 in shape else extent_bytes)
 
 
-def message_of(head: Head, tensors: tuple[Tensor, ...], arrived_ns: int) -> Message:
+def message_of(head: Head, body: Body, tensors: tuple[Tensor, ...], arrived_ns: int) -> Message:
     """The message as received, its stamps completed now."""
-    body = head.body
-    stamps = tuple.__new__(Stamps, (*head.sent, arrived_ns, perf_counter_ns()))
-    return Message(body.method, tensors, body.attributes, head.request_id, stamps, head.request_stamps)
+    request_stamps = _new(Stamps, head[7:]) if head[7] else None
+    stamps = _new(Stamps, (*head[4:7], arrived_ns, perf_counter_ns()))
+    return _new(Message, (body[0], tensors, body[1], head[3], stamps, request_stamps))

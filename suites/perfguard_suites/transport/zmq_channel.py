@@ -24,7 +24,7 @@ import zmq
 from zmq.utils.monitor import recv_monitor_message
 
 from perfguard_suites.transport import wire
-from perfguard_suites.transport.channel import Message, Stamps, Tensor
+from perfguard_suites.transport.channel import Message, Tensor
 from perfguard_suites.transport.dtypes import name_of, plain, resolve
 from perfguard_suites.transport.errors import (
     CapacityExceeded,
@@ -246,13 +246,13 @@ class MultipartChannel(ZmqChannel):
         """The next message; its tensors are views of ZeroMQ's frames."""
         frames = self._link.recv(timeout_s)
         arrived_ns = perf_counter_ns()
-        head, _ = wire.parse_head(frames[0].buffer)
-        specs = head.body.specs
+        head, body, _ = wire.parse_head(frames[0].bytes)
+        specs = body.specs
         if len(frames) != len(specs) + 1:
             raise MalformedMessage("multipart message", f"{len(frames)} frames for {len(specs)} tensors")
         tensors = tuple(_view(spec, frame.buffer) for spec, frame in zip(specs, frames[1:], strict=True))
         self._received_bytes += sum([spec.size_bytes for spec in specs])
-        return wire.message_of(head, tensors, arrived_ns)
+        return wire.message_of(head, body, tensors, arrived_ns)
 
 
 class NaiveChannel(ZmqChannel):
@@ -288,10 +288,10 @@ class NaiveChannel(ZmqChannel):
                                   max_map_len=wire.MAX_ATTRIBUTES, max_ext_len=0)
         except Exception as error:  # noqa: BLE001 - msgpack raises many types on hostile input; all mean garbage
             raise MalformedMessage("naive message", f"not msgpack: {error!r:.200}") from error
-        head, payloads = _naive_head(raw, stamp)
-        tensors = tuple(_view(spec, payload) for spec, payload in zip(head.body.specs, payloads, strict=True))
-        self._received_bytes += sum([spec.size_bytes for spec in head.body.specs])
-        return wire.message_of(head, tensors, arrived_ns)
+        head, body, payloads = _naive_head(raw, stamp)
+        tensors = tuple([_view(spec, payload) for spec, payload in zip(body.specs, payloads, strict=True)])
+        self._received_bytes += sum([spec.size_bytes for spec in body.specs])
+        return wire.message_of(head, body, tensors, arrived_ns)
 
 
 def _split_stamp(frames: list[zmq.Frame]) -> tuple[memoryview, int]:
@@ -304,7 +304,7 @@ def _split_stamp(frames: list[zmq.Frame]) -> tuple[memoryview, int]:
     raise MalformedMessage("naive message", f"{len(frames)} frames, the first of {len(data)} bytes")
 
 
-def _naive_head(raw: Any, packed_ns: int) -> tuple[wire.Head, list[bytes]]:
+def _naive_head(raw: Any, packed_ns: int) -> tuple[wire.Head, wire.Body, list[bytes]]:
     try:
         tensors = raw["tensors"]
         payloads = [tensor["data"] for tensor in tensors]
@@ -318,8 +318,9 @@ def _naive_head(raw: Any, packed_ns: int) -> tuple[wire.Head, list[bytes]]:
         raise MalformedMessage("naive message", "ids and stamps are no integers")
     if not all(isinstance(payload, bytes) for payload in payloads):
         raise MalformedMessage("naive message", "a tensor's data are no bytes")
-    body = wire.validate_body([method, attributes, specs])
-    return wire.Head(request_id, (begun_ns, copied_ns, packed_ns), Stamps(*stamps) if stamps else None, body), payloads
+    body = wire.validate_body([method, attributes, specs, ""])
+    head = (0, 0, len(specs), request_id, begun_ns, copied_ns, packed_ns, *(stamps or wire.NO_STAMPS))
+    return head, body, payloads
 
 
 def _view(spec: wire.Spec, data: bytes | memoryview) -> Tensor:

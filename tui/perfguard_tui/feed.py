@@ -1,0 +1,185 @@
+"""Feeds: a thread that brings events into the store, from a live run, a recording, or a run that it starts itself."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import BinaryIO, Literal
+
+from perfguard.errors import EndpointError, PerfguardError
+from perfguard.events import Replay, Subscriber
+from perfguard_tui.store import Store
+
+FeedState = Literal["waiting", "live", "lost", "finished", "replay", "failed"]
+
+_STEP_S = 0.2
+_REPLAY_BATCH = 2000
+_LEAVE_S = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class FeedStatus:
+    """How the feed is doing; `message` is one line for the user, empty when all is well."""
+
+    state: FeedState = "waiting"
+    message: str = ""
+    gaps: int = 0
+    shed: int = 0
+    bad: int = 0
+
+
+class Feed(threading.Thread):
+    """What all feeds share: `status` is replaced as a whole, `stop` ends the thread soon."""
+
+    def __init__(self, store: Store) -> None:
+        super().__init__(name="perfguard-feed", daemon=True)
+        self.store = store
+        self.status = FeedStatus()
+        self._stopping = threading.Event()
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing more will come."""
+        return self.status.state in ("finished", "lost", "failed") or not self.is_alive()
+
+    def stop(self) -> int | None:
+        """End the thread and free what it holds. Returns the exit status of a run it started, else None."""
+        self._stopping.set()
+        if self.is_alive():
+            self.join(_LEAVE_S)
+        return None
+
+    def run(self) -> None:
+        """Feed until the end; an error becomes the status."""
+        try:
+            self._feed()
+        except PerfguardError as error:
+            self.status = replace(self.status, state="failed", message=str(error))
+
+    def _feed(self) -> None:
+        raise NotImplementedError
+
+
+class LiveFeed(Feed):
+    """Attached to the run at `endpoint`, or to this user's newest; waits until there is one.
+
+    `still_coming` tells whether waiting makes sense; when it no longer does, the feed has failed.
+    """
+
+    def __init__(
+        self, store: Store, endpoint: str | None, still_coming: Callable[[], str | None] = lambda: None
+    ) -> None:
+        super().__init__(store)
+        self._endpoint = endpoint
+        self._still_coming = still_coming
+
+    def _feed(self) -> None:
+        where = self._endpoint or "a run: start one with pytest --perfguard --perfguard-live"
+        self.status = FeedStatus("waiting", f"waiting for {where}  (q to leave)")
+        while not self._stopping.is_set():
+            try:
+                subscriber = Subscriber.attach(self._endpoint, timeout_s=_STEP_S)
+            except EndpointError:
+                gone = self._still_coming()
+                if gone is not None:
+                    self.status = FeedStatus("failed", gone)
+                    return
+                continue
+            with subscriber:
+                self._follow(subscriber)
+            return
+
+    def _follow(self, subscriber: Subscriber) -> None:
+        while not self._stopping.is_set():
+            events = subscriber.poll(_STEP_S)
+            self.store.apply_all(events)
+            counts = {"gaps": subscriber.gaps, "shed": subscriber.shed, "bad": subscriber.bad}
+            if subscriber.over and not events:
+                lost = subscriber.state == "lost"
+                message = "the run is gone without having finished: killed, or its machine" if lost else ""
+                self.status = FeedStatus("lost" if lost else "finished", message, **counts)
+                return
+            self.status = FeedStatus("live", "", **counts)
+
+
+class ReplayFeed(Feed):
+    """A recording, at once, or at `speed` times the pace at which it was made."""
+
+    def __init__(self, store: Store, path: Path, speed: float | None = None) -> None:
+        super().__init__(store)
+        self._replay = Replay(path)
+        self._speed = speed
+        self.status = FeedStatus("replay")
+
+    def _feed(self) -> None:
+        batch = []
+        before_ns: int | None = None
+        for event in self._replay:
+            if self._speed is not None:
+                pause_s = 0.0 if before_ns is None else max(0, event["t_ns"] - before_ns) / 1e9 / self._speed
+                before_ns = event["t_ns"]
+                if self._stopping.wait(pause_s):
+                    return
+                self.store.apply(event)
+                continue
+            batch.append(event)
+            if len(batch) >= _REPLAY_BATCH:
+                self.store.apply_all(batch)
+                batch.clear()
+                if self._stopping.is_set():
+                    return
+        self.store.apply_all(batch)
+        replay = self._replay
+        cut = f"the recording ends at byte {replay.end_offset}: {replay.end_reason}" if replay.end_reason else ""
+        self.status = FeedStatus("replay", cut, gaps=replay.gaps, bad=replay.bad)
+
+    @property
+    def over(self) -> bool:
+        """Whether the recording has been read to its end."""
+        return not self.is_alive()
+
+
+class CommandFeed(LiveFeed):
+    """A run that the dashboard starts itself: `command` with `--perfguard-live=ENDPOINT` appended.
+
+    What it prints goes to `output`, to be shown when the dashboard has left the screen. `stop` interrupts it as
+    Ctrl-C would, and makes sure that it ends.
+    """
+
+    def __init__(self, store: Store, command: Sequence[str], endpoint: str, output: BinaryIO) -> None:
+        super().__init__(store, endpoint, self._gone)
+        try:
+            self._child = subprocess.Popen(
+                [*command, f"--perfguard-live={endpoint}"],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,  # so that its whole family can be told to stop, and only it
+            )
+        except OSError as error:
+            raise EndpointError(command[0], f"cannot be started: {error.strerror}") from error
+
+    def _gone(self) -> str | None:
+        status = self._child.poll()
+        return None if status is None else f"the command ended with status {status} before it went live  (q to leave)"
+
+    def stop(self) -> int:
+        """End the thread and the command; returns its exit status, 128 + N if signal N ended it."""
+        super().stop()
+        if self.status.state == "finished":  # it only has its report left to write
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._child.wait(_LEAVE_S)
+        for how in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
+            if self._child.poll() is None:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(self._child.pid, how)
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    self._child.wait(_LEAVE_S)
+        status = self._child.wait()
+        return status if status >= 0 else 128 - status

@@ -1,0 +1,78 @@
+"""A view of drawn lines: formats what is on screen, turns roles into colours, reads no markup."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.segment import Segment
+from rich.style import Style
+from textual.app import RenderResult
+from textual.geometry import Size
+from textual.scroll_view import ScrollView
+from textual.strip import Strip
+from textual.widget import Widget
+
+from perfguard_tui.lines import Line
+from perfguard_tui.palette import styles
+
+
+def strip_of(widget: Widget, line: Line, width: int, background: Style | None = None) -> Strip:
+    """One drawn line as `width` cells in the colours of the app's theme."""
+    base = widget.rich_style if background is None else widget.rich_style + background
+    roles = styles(dark=widget.app.current_theme.dark)
+    segments = [Segment(text, base + roles[role]) for text, role in line]
+    if background is not None:  # a selected row keeps its own background under every role
+        segments = [Segment(text, (style or base) + background) for text, style, _ in segments]
+    return Strip(segments).adjust_cell_length(width, base)
+
+
+class LinesView(ScrollView, can_focus=True):
+    """Drawn lines that scroll."""
+
+    DEFAULT_CSS = """
+    LinesView { overflow-x: hidden; overflow-y: auto; scrollbar-size-vertical: 1; }
+    """
+
+    def __init__(self, *, id: str | None = None) -> None:  # noqa: A002 - Textual's own name for it
+        super().__init__(id=id)
+        self._lines: tuple[Line, ...] = ()
+
+    def show(self, lines: Sequence[Line]) -> None:
+        """Show these lines; nothing is drawn again if they are the same."""
+        new = tuple(lines)
+        if new != self._lines:
+            self._lines = new
+            self.virtual_size = Size(self.size.width, len(new))
+            self.refresh()
+
+    def render_line(self, y: int) -> Strip:
+        """One line of what is on screen."""
+        index = y + self.scroll_offset.y
+        line = self._lines[index] if index < len(self._lines) else ()
+        return strip_of(self, line, self.size.width)
+
+
+class LineBar(Widget):
+    """A few drawn lines that do not scroll and take no focus."""
+
+    def __init__(self, *, id: str | None = None) -> None:  # noqa: A002 - Textual's own name for it
+        super().__init__(id=id)
+        self._lines: tuple[Line, ...] = ()
+
+    def show(self, lines: Sequence[Line]) -> None:
+        """Show these lines; the bar becomes as high as they are many."""
+        new = tuple(lines)
+        if new != self._lines:
+            if len(new) != len(self._lines):
+                self.styles.height = len(new)
+            self._lines = new
+            self.refresh()
+
+    def render(self) -> RenderResult:
+        """Nothing: it is drawn line by line."""
+        return ""
+
+    def render_line(self, y: int) -> Strip:
+        """One line of what is on screen."""
+        line = self._lines[y] if y < len(self._lines) else ()
+        return strip_of(self, line, self.size.width)
