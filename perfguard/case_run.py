@@ -101,7 +101,7 @@ class CaseRun:
     def record(
         self,
         name: str,
-        value: float | Sequence[float],
+        value: float | Iterable[float],
         *,
         unit: str,
         kind: Kind = "time",
@@ -235,7 +235,7 @@ def thinned(values: Sequence[float]) -> Sequence[float]:
     return [values[int(i * step)] for i in range(MAX_SAMPLES)]
 
 
-def _figures(name: str, value: float | Sequence[float]) -> list[float]:
+def _figures(name: str, value: float | Iterable[float]) -> list[float]:
     try:
         raw = list(value) if isinstance(value, Iterable) else [value]
         values = [check_figure(name, v) for v in raw]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from perfguard.document import Direction, Kind
@@ -89,7 +89,7 @@ class Perfguard:
     def record(
         self,
         name: str,
-        value: float | Sequence[float],
+        value: float | Iterable[float],
         *,
         unit: str,
         direction: Direction | None = None,

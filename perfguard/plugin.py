@@ -100,7 +100,6 @@ class Runner:
         self.session = session
         self.report = TerminalReport(lambda: config.pluginmanager.get_plugin("terminalreporter"), session)
         self.reports: dict[str, list[pytest.TestReport]] = {}
-        self.finished = False
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -151,20 +150,24 @@ class Runner:
         if not self.session.builder.started:  # nothing was run: a collection error, or nothing collected
             self.session.abort()
             return
-        self.finished = True
-        interrupted = int(exitstatus) == pytest.ExitCode.INTERRUPTED
-        try:
-            if self.session.settings.update and not interrupted:
+        status = int(exitstatus)
+        interrupted = status == pytest.ExitCode.INTERRUPTED
+        if self.session.settings.update and not interrupted:
+            try:
                 self.report.written = self.session.update_baselines()
-            run = self.session.finish(int(exitstatus), interrupted)
+            except PerfguardError as error:
+                status = session.exitstatus = self._failed(error)
+        try:
+            run = self.report.run = self.session.finish(status, interrupted)
         except PerfguardError as error:
-            self.report.problem = str(error)
-            session.exitstatus = error.exit_status
-            self.session.abort()
+            session.exitstatus = self._failed(error)
             return
-        self.report.run = run
-        if int(exitstatus) == pytest.ExitCode.OK and run.gate is not None:
+        if status == pytest.ExitCode.OK and run.gate is not None:
             session.exitstatus = run.gate.exit_status
+
+    def _failed(self, error: PerfguardError) -> int:
+        self.report.problems.append(str(error))
+        return error.exit_status
 
     def pytest_terminal_summary(self) -> None:
         """The report, after pytest's own failures."""

@@ -45,9 +45,7 @@ _ANSWER_QUEUE = 8
 _MAX_VIEWERS = 64
 _PORT_TRIES = 50
 _BAD_HANDSHAKE = (
-    zmq.Event.HANDSHAKE_FAILED_NO_DETAIL
-    | zmq.Event.HANDSHAKE_FAILED_PROTOCOL
-    | zmq.Event.HANDSHAKE_FAILED_AUTH
+    zmq.Event.HANDSHAKE_FAILED_NO_DETAIL | zmq.Event.HANDSHAKE_FAILED_PROTOCOL | zmq.Event.HANDSHAKE_FAILED_AUTH
 )
 # Keeps the parent's contexts alive in a forked child: to destroy them there would touch the parent's sockets.
 _abandoned: list[Bus] = []
@@ -75,6 +73,11 @@ class Bus:
     def endpoint(self) -> str:
         """What a viewer attaches to: the real address, also where any port was asked for."""
         return self._place.live
+
+    @property
+    def viewers(self) -> int:
+        """How many viewers have asked and not said goodbye."""
+        return self._answerer.viewers
 
     @property
     def garbage(self) -> int:
@@ -138,6 +141,11 @@ class _Answerer(threading.Thread):
         self._tell.connect("inproc://leave")
         self._monitors = [socket.get_monitor_socket(_BAD_HANDSHAKE) for socket in (live, ask)]
 
+    @property
+    def viewers(self) -> int:
+        """How many have asked and not said goodbye."""
+        return len(self._viewers)
+
     def leave(self) -> None:
         """Tell viewers that the run is over, serve them to the end, stop. Called by the closing thread."""
         self._tell.send(b"")
@@ -181,9 +189,7 @@ class _Answerer(threading.Thread):
 
     def _send(self, identity: bytes, seq: int) -> None:
         chunk = self._history.since(seq, CHUNK_BYTES)
-        header = Header(
-            self._run_id, self._src, chunk.next_seq, chunk.head, self._history.shed_events, self._closing
-        )
+        header = Header(self._run_id, self._src, chunk.next_seq, chunk.head, self._history.shed_events, self._closing)
         try:
             self._ask.send_multipart([identity, pack_header(header), chunk.blob], zmq.NOBLOCK)
         except zmq.Again:

@@ -25,7 +25,7 @@ from perfguard.events.runtime_dir import Endpoint, newest_endpoint, parse_endpoi
 from perfguard.events.schema import MAX_FRAME_BYTES, Event, unpack
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from typing_extensions import Self
 
@@ -66,15 +66,21 @@ class Subscriber:
             raise
 
     @classmethod
-    def attach(cls, endpoint: str | None = None, timeout_s: float = 10.0) -> Subscriber:
+    def attach(
+        cls,
+        endpoint: str | None = None,
+        timeout_s: float = 10.0,
+        cancelled: Callable[[], bool] = lambda: False,
+    ) -> Subscriber:
         """A subscriber that has reached a run: the one at `endpoint`, or this user's newest.
 
-        Raises `EndpointError` if none answers within `timeout_s`, or if the endpoint is not a safe one.
+        Raises `EndpointError` if none answers within `timeout_s` or before `cancelled()`, which is asked a few
+        times a second; or if the endpoint is not a safe one.
         """
         deadline_s = time.monotonic() + timeout_s
         place = newest_endpoint() if endpoint is None else parse_endpoint(endpoint)
         while place is None:
-            if time.monotonic() > deadline_s:
+            if time.monotonic() > deadline_s or cancelled():
                 raise EndpointError(
                     "live runs", f"none appeared within {timeout_s:g} s", "start one: pytest --perfguard-live"
                 )
@@ -82,7 +88,7 @@ class Subscriber:
             place = newest_endpoint()
         subscriber = cls(place)
         try:
-            while subscriber.state == "connecting" and time.monotonic() < deadline_s:
+            while subscriber.state == "connecting" and time.monotonic() < deadline_s and not cancelled():
                 subscriber._step(_STEP_S)
         except BaseException:
             subscriber.close()
@@ -141,7 +147,7 @@ class Subscriber:
         self._live, self._ask = self._context.socket(zmq.SUB), self._context.socket(zmq.DEALER)
         for socket in (self._live, self._ask):
             socket.setsockopt(zmq.IPV6, 1)
-            socket.setsockopt(zmq.RECONNECT_IVL, 50)
+            socket.setsockopt(zmq.RECONNECT_IVL, 10)
         self._live.setsockopt(zmq.MAXMSGSIZE, MAX_FRAME_BYTES)
         self._ask.setsockopt(zmq.MAXMSGSIZE, MAX_FRAME_BYTES + CHUNK_BYTES)
         self._ask.setsockopt(zmq.SNDHWM, 8)

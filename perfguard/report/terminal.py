@@ -45,7 +45,7 @@ class TerminalReport:
         self.session = session
         self.run: Run | None = None
         self.written: Sequence[Path] = ()
-        self.problem = ""
+        self.problems: list[str] = []
         self._done = 0
         self._running = ""
         self._progress_due_ns = 0
@@ -105,12 +105,13 @@ class TerminalReport:
         """The end: the gate's decision, each alarm with its phases, what could not be told."""
         if self.reporter is None:
             return
-        if self.problem:
-            self.reporter.section("perfguard", red=True)
-            self._line(f"error: {self.problem}", red=True)
-        if self.run is None:
+        if self.run is None and not self.problems:
             return
         self.reporter.section("perfguard")
+        for problem in self.problems:
+            self._line(f"error: {problem}", red=True)
+        if self.run is None:
+            return
         for case in self.run.cases:
             for metric in case.metrics:
                 if metric.verdict == "slower" or (metric.verdict == "faster" and metric.gated):

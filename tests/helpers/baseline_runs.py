@@ -14,8 +14,15 @@ SUITE = "transport"
 def time_metric(median: float = 4.0e-4, **changes: Any) -> Metric:
     """A gated time, 2 % wide."""
     fields: dict[str, Any] = {
-        "name": "time", "unit": "s", "direction": "lower", "kind": "time", "gated": True, "n": 120,
-        "median": median, "ci": (median * 0.99, median * 1.01), "confidence": 0.95,
+        "name": "time",
+        "unit": "s",
+        "direction": "lower",
+        "kind": "time",
+        "gated": True,
+        "n": 120,
+        "median": median,
+        "ci": (median * 0.99, median * 1.01),
+        "confidence": 0.95,
     }
     return Metric(**{**fields, **changes})
 
@@ -23,8 +30,16 @@ def time_metric(median: float = 4.0e-4, **changes: Any) -> Metric:
 def bytes_metric(median: float = 1048576.0, **changes: Any) -> Metric:
     """A gated exact size."""
     fields: dict[str, Any] = {
-        "name": "sent", "unit": "B", "direction": "lower", "kind": "bytes", "gated": True, "n": 1,
-        "median": median, "ci": (median, median), "confidence": 1.0, "limit": 0.0,
+        "name": "sent",
+        "unit": "B",
+        "direction": "lower",
+        "kind": "bytes",
+        "gated": True,
+        "n": 1,
+        "median": median,
+        "ci": (median, median),
+        "confidence": 1.0,
+        "limit": 0.0,
     }
     return Metric(**{**fields, **changes})
 
@@ -32,8 +47,15 @@ def bytes_metric(median: float = 1048576.0, **changes: Any) -> Metric:
 def ratio_metric(median: float = 1.04, **changes: Any) -> Metric:
     """An ungated ratio."""
     fields: dict[str, Any] = {
-        "name": "over_memcpy", "unit": "", "direction": "lower", "kind": "ratio", "gated": False, "n": 30,
-        "median": median, "ci": (median * 0.99, median * 1.01), "confidence": 0.95,
+        "name": "over_memcpy",
+        "unit": "",
+        "direction": "lower",
+        "kind": "ratio",
+        "gated": False,
+        "n": 30,
+        "median": median,
+        "ci": (median * 0.99, median * 1.01),
+        "confidence": 0.95,
     }
     return Metric(**{**fields, **changes})
 
@@ -57,7 +79,13 @@ def run(*cases: Case, second: int = 0, machine_class: str = CLASS, commit: str =
         started=f"2026-01-31T12:{second // 60:02d}:{second % 60:02d}.250+00:00",
         finished=None,
         profile="quick",
-        machine={"class": machine_class, "cpu_model": "Test CPU", "cpus": 2, "memory_gib": 4, "hypervisor": "yes"},
+        machine={
+            "class": machine_class,
+            "cpu_model": "Test CPU",
+            "cpus": 2,
+            "memory_gib": 4,
+            "hypervisor": "yes",
+        },
         commit={"id": commit, "dirty": False, "branch": "main", "time": ""},
         cases=cases,
     )

@@ -15,8 +15,19 @@ from perfguard.errors import MeasurementError, OptionError
 
 @pytest.mark.parametrize(
     ("kind", "unit"),
-    [("time", "s"), ("bytes", "B"), ("throughput", "B/s"), ("throughput", "tokens/s"), ("throughput", "round trips/s"),
-     ("count", ""), ("count", "calls"), ("count", "page faults"), ("ratio", ""), ("ratio", "x"), ("fraction", "")],
+    [
+        ("time", "s"),
+        ("bytes", "B"),
+        ("throughput", "B/s"),
+        ("throughput", "tokens/s"),
+        ("throughput", "round trips/s"),
+        ("count", ""),
+        ("count", "calls"),
+        ("count", "page faults"),
+        ("ratio", ""),
+        ("ratio", "x"),
+        ("fraction", ""),
+    ],
 )
 def test_a_unit_that_fits_is_returned(kind: str, unit: str) -> None:
     """Every kind has at least one."""
@@ -25,13 +36,28 @@ def test_a_unit_that_fits_is_returned(kind: str, unit: str) -> None:
 
 @pytest.mark.parametrize(
     ("kind", "unit"),
-    [("time", "ms"), ("time", ""), ("time", "S"), ("bytes", "MiB"), ("bytes", "bytes"), ("throughput", "B"),
-     ("throughput", "/s"), ("throughput", "tokens/min"), ("count", "ms"), ("count", "B"), ("count", "%"),
-     ("count", "a" * 40), ("ratio", "µs"), ("fraction", "%"), ("count", "calls\n"), ("speed", "m/s")],
+    [
+        ("time", "ms"),
+        ("time", ""),
+        ("time", "S"),
+        ("bytes", "MiB"),
+        ("bytes", "bytes"),
+        ("throughput", "B"),
+        ("throughput", "/s"),
+        ("throughput", "tokens/min"),
+        ("count", "ms"),
+        ("count", "B"),
+        ("count", "%"),
+        ("count", "a" * 40),
+        ("ratio", "µs"),
+        ("fraction", "%"),
+        ("count", "calls\n"),
+        ("speed", "m/s"),
+    ],
 )
 def test_a_unit_that_does_not_fit_is_named(kind: str, unit: str) -> None:
     """With what would fit."""
-    with pytest.raises(MeasurementError, match="does not fit kind|unknown kind") as caught:
+    with pytest.raises(MeasurementError, match=r"does not fit kind|unknown kind") as caught:
         units.check_unit(kind, unit, "my metric")
     assert caught.value.culprit == "my metric"
     assert caught.value.advice
@@ -80,8 +106,16 @@ def test_a_written_time_is_within_its_last_digit(value: float) -> None:
 
 @pytest.mark.parametrize(
     ("ratio", "text"),
-    [(1.043, "+4.3 %"), (0.957, "-4.3 %"), (1.0, "+0.0 %"), (0.99999, "+0.0 %"), (1.12, "+12 %"), (3.2, "+220 %"),
-     (math.nan, "n/a"), (math.inf, "n/a")],
+    [
+        (1.043, "+4.3 %"),
+        (0.957, "-4.3 %"),
+        (1.0, "+0.0 %"),
+        (0.99999, "+0.0 %"),
+        (1.12, "+12 %"),
+        (3.2, "+220 %"),
+        (math.nan, "n/a"),
+        (math.inf, "n/a"),
+    ],
 )
 def test_changes_are_signed_percentages(ratio: float, text: str) -> None:
     """A change of nothing is never "-0.0"."""
@@ -96,7 +130,9 @@ def test_intervals_share_one_unit() -> None:
     assert units.format_change_interval((0.99, 1.2)) == "[-1.0 %, +20 %]"
 
 
-@pytest.mark.parametrize(("text", "limit"), [("20%", 0.2), ("2.5 %", 0.025), (0.1, 0.1), (0, 0.0), (".5%", 0.005)])
+@pytest.mark.parametrize(
+    ("text", "limit"), [("20%", 0.2), ("2.5 %", 0.025), (0.1, 0.1), (0, 0.0), (".5%", 0.005)]
+)
 def test_a_limit_is_a_percentage_or_a_fraction(text: object, limit: float) -> None:
     """As a marker and as a baseline file write it."""
     assert units.parse_limit(text) == pytest.approx(limit)

@@ -66,30 +66,32 @@ class Dashboard(App[None]):
         self._paused = False
         self._filter = ""
         self._heard_s = time.monotonic()
+        # Held on to rather than looked up: a last tick may come while the screen is being taken down.
+        self._bar, self._title, self._footer = LineBar(id="run"), LineBar(id="title"), LineBar(id="footer")
+        self._table, self._left, self._right = CaseTable(id="cases"), LinesView(id="left"), LinesView(id="right")
+        self._input = Input(id="filter", placeholder="words of names, suites, states, verdicts")
         for theme in THEMES:
             self.register_theme(theme)
         self.theme = THEMES[0].name
 
     def compose(self) -> ComposeResult:
         """The parts of the screen, from top to bottom."""
-        yield LineBar(id="run")
-        yield CaseTable(id="cases")
-        yield LineBar(id="title")
-        with Horizontal(id="detail"):
-            yield LinesView(id="left")
-            yield LinesView(id="right")
-        yield LineBar(id="footer")
-        yield Input(id="filter", placeholder="words of names, suites, states, verdicts")
+        yield self._bar
+        yield self._table
+        yield self._title
+        yield Horizontal(self._left, self._right, id="detail")
+        yield self._footer
+        yield self._input
 
     def on_mount(self) -> None:
         """Begin to tick."""
-        self.query_one("#cases").focus()
+        self._table.focus()
         self.set_interval(TICK_S, self.tick)
         self.call_after_refresh(self.tick)
 
     def on_resize(self, event: Resize) -> None:
         """One column of detail or two."""
-        self.screen.set_class(event.size.width < TWO_COLUMNS_FROM, "narrow")
+        self._base.set_class(event.size.width < TWO_COLUMNS_FROM, "narrow")
         self.call_after_refresh(self.draw)
 
     # -- drawing
@@ -108,18 +110,17 @@ class Dashboard(App[None]):
         cases = filtered(run, self._filter)
         self._selected = chosen(cases, run, self._selected, follow=self._following)
         case = run.case(self._selected)
-        self._bar("run").show(run_bar(run, self._feed.status, self._elapsed_s(), width, paused=self._paused))
+        self._bar.show(run_bar(run, self._feed.status, self._elapsed_s(), width, paused=self._paused))
         empty = "no case matches the filter" if run.cases else "waiting for the first event"
-        table = self._root().query_one(CaseTable)
-        table.styles.max_height = max(4, len(run.cases) + 1)
-        table.show(cases, self._selected, empty)
-        self._bar("title").show([draw_title(case, width)])
+        self._table.styles.max_height = max(4, len(run.cases) + 1)
+        self._table.show(cases, self._selected, empty)
+        self._title.show([draw_title(case, width)])
         self._draw_detail(case)
         following = self._following and self._feed.status.state == "live"
-        self._bar("footer").show([draw_footer(width, self._filter, following=following)])
+        self._footer.show([draw_footer(width, self._filter, following=following)])
 
     def _draw_detail(self, case: CaseView | None) -> None:
-        left, right = self._pane("left"), self._pane("right")
+        left, right = self._left, self._right
         if case is None:
             left.show(())
             right.show(())
@@ -153,17 +154,17 @@ class Dashboard(App[None]):
 
     def action_open(self) -> None:
         """The selected case on the whole screen."""
-        self._root().add_class("open")
-        self._pane("left").focus()
+        self._base.add_class("open")
+        self._left.focus()
         self.call_after_refresh(self.draw)
 
     def action_out(self) -> None:
         """Back to the table; then clear the filter."""
-        if self._root().has_class("open"):
-            self._root().remove_class("open")
+        if self._base.has_class("open"):
+            self._base.remove_class("open")
         elif self._filter:
             self._set_filter("")
-        self.query_one("#cases").focus()
+        self._table.focus()
         self.call_after_refresh(self.draw)
 
     def action_next_pane(self) -> None:
@@ -191,8 +192,8 @@ class Dashboard(App[None]):
 
     def action_filter(self) -> None:
         """Ask for a filter."""
-        self._root().add_class("filtering")
-        self.query_one(Input).focus()
+        self._base.add_class("filtering")
+        self._input.focus()
 
     def action_help(self) -> None:
         """Show the help."""
@@ -210,14 +211,14 @@ class Dashboard(App[None]):
 
     def on_input_submitted(self) -> None:
         """Keep the filter, back to the table."""
-        self._root().remove_class("filtering")
-        self.query_one("#cases").focus()
+        self._base.remove_class("filtering")
+        self._table.focus()
 
     def _set_filter(self, text: str) -> None:
         self._filter = text
         if not text:
-            self._root().remove_class("filtering")
-            self.query_one(Input).value = ""
+            self._base.remove_class("filtering")
+            self._input.value = ""
         self.draw()
 
     def _move(self, by: int) -> None:
@@ -229,15 +230,11 @@ class Dashboard(App[None]):
     def _select(self, case_id: str | None) -> None:
         self._following = False
         self._selected = case_id
-        self._pane("left").scroll_home(animate=False)
-        self._pane("right").scroll_home(animate=False)
+        self._left.scroll_home(animate=False)
+        self._right.scroll_home(animate=False)
         self.draw()
 
-    def _root(self) -> Widget:
+    @property
+    def _base(self) -> Widget:
+        """The dashboard's own screen, also while the help lies over it."""
         return self.screen_stack[0]
-
-    def _bar(self, name: str) -> LineBar:
-        return self._root().query_one(f"#{name}", LineBar)
-
-    def _pane(self, name: str) -> LinesView:
-        return self._root().query_one(f"#{name}", LinesView)

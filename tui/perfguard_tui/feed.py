@@ -19,6 +19,7 @@ from perfguard_tui.store import Store
 FeedState = Literal["waiting", "live", "lost", "finished", "replay", "failed"]
 
 _STEP_S = 0.2
+_LOOK_AGAIN_S = 2.0  # a newer run may have appeared
 _REPLAY_BATCH = 2000
 _LEAVE_S = 10.0
 
@@ -84,7 +85,7 @@ class LiveFeed(Feed):
         self.status = FeedStatus("waiting", f"waiting for {where}  (q to leave)")
         while not self._stopping.is_set():
             try:
-                subscriber = Subscriber.attach(self._endpoint, timeout_s=_STEP_S)
+                subscriber = Subscriber.attach(self._endpoint, _LOOK_AGAIN_S, self._no_use_waiting)
             except EndpointError:
                 gone = self._still_coming()
                 if gone is not None:
@@ -94,6 +95,9 @@ class LiveFeed(Feed):
             with subscriber:
                 self._follow(subscriber)
             return
+
+    def _no_use_waiting(self) -> bool:
+        return self._stopping.is_set() or self._still_coming() is not None
 
     def _follow(self, subscriber: Subscriber) -> None:
         while not self._stopping.is_set():

@@ -15,6 +15,7 @@ Span: TypeAlias = tuple[str, str]
 Line: TypeAlias = tuple[Span, ...]
 
 ELLIPSIS = "…"
+_LEAST_LEFT = 10
 
 
 def clean(text: str) -> str:
@@ -58,12 +59,17 @@ def width_of(spans: Iterable[Span]) -> int:
 
 
 def spread(left: Iterable[Span], right: Iterable[Span], width: int) -> Line:
-    """`left` at the left and `right` at the right of `width` cells; the right side gives way if both do not fit."""
+    """`left` at the left and `right` at the right of `width` cells.
+
+    The left side is cut if both do not fit; the right one goes if that would leave next to nothing of the left.
+    """
     left, right = line(*left), line(*right)
-    gap = width - width_of(left) - width_of(right)
-    if gap < 1:
+    room = width - width_of(right) - (1 if right else 0)
+    if room < _LEAST_LEFT:
         return crop(left, width)
-    return (*left, (" " * gap, "text"), *right)
+    left = crop(left, room)
+    gap = width - width_of(left) - width_of(right)
+    return (*left, (" " * gap, "text"), *right) if right else left
 
 
 def crop(spans: Line, width: int) -> Line:

@@ -67,6 +67,7 @@ def measure(
     points = sweep_points(works[0].calls)
     for work in works:
         progress(f"warming up {work.name}")
+        echo(work.client, 31*MIB, 3, timeout_s)
         run_pass(work, timeout_s)
     found = []
     for index in range(rounds):
@@ -86,8 +87,8 @@ def _round(works: Sequence[Work], points: Sequence[CallShape], rng: random.Rando
         return run
 
     def sweep() -> None:
-        order = [call for point in rng.sample(points, len(points)) for call in (rng.choice(base.calls), point)]
-        for record in run_mix(base.client, order, timeout_s=timeout_s)[1::2]:
+        order = rng.sample(points, len(points))
+        for record in run_mix(base.client, order, timeout_s=timeout_s):
             key = (record.call.sent_bytes, record.call.received_bytes)
             found.sweep.setdefault(key, []).append(record.wall_ns / 1e9)
 

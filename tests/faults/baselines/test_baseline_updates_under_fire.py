@@ -25,8 +25,12 @@ def _medians(folder: Path) -> dict[str, tuple[float, ...]]:
 
 
 def _update(folder: Path, first: int, *die_at: str) -> int:
-    return subprocess.run([sys.executable, str(UPDATER), str(folder), str(first), "1", *die_at],
-                          stdout=subprocess.DEVNULL, timeout=TIMEOUT_S, check=False).returncode
+    return subprocess.run(
+        [sys.executable, str(UPDATER), str(folder), str(first), "1", *die_at],
+        stdout=subprocess.DEVNULL,
+        timeout=TIMEOUT_S,
+        check=False,
+    ).returncode
 
 
 def _killed_at_every_change(folder: Path, first: int) -> list[dict[str, tuple[float, ...]]]:
@@ -46,10 +50,15 @@ def test_a_first_update_killed_anywhere_leaves_no_half_file(tmp_path: Path) -> N
     folder = tmp_path / "baselines"
     left = _killed_at_every_change(folder, 0)
     assert left[0] == {}
-    assert all(set(medians) in (set(), {"time"}, {"time", "over_memcpy", "sent"}, {"over_memcpy", "sent"})
-               for medians in left)
+    assert all(
+        set(medians) in (set(), {"time"}, {"time", "over_memcpy", "sent"}, {"over_memcpy", "sent"})
+        for medians in left
+    )
     assert {name: len(medians) for name, medians in _medians(folder).items()} == {
-        "time": 1, "over_memcpy": 1, "sent": 1}
+        "time": 1,
+        "over_memcpy": 1,
+        "sent": 1,
+    }
     assert sorted(path.name for path in folder.rglob("*") if path.is_file()) == [f"{SUITE}.toml"] * 2
 
 
@@ -69,8 +78,11 @@ def test_kills_at_any_moment_leave_files_that_read(tmp_path: Path) -> None:
     folder = tmp_path / "baselines"
     stored: set[float] = set()
     for kill in range(6):
-        with subprocess.Popen([sys.executable, str(UPDATER), str(folder), str(kill * 50), "50"],
-                              stdout=subprocess.PIPE, text=True) as updater:
+        with subprocess.Popen(
+            [sys.executable, str(UPDATER), str(folder), str(kill * 50), "50"],
+            stdout=subprocess.PIPE,
+            text=True,
+        ) as updater:
             assert updater.stdout is not None
             assert updater.stdout.readline() == "begun\n"
             wanted = len(stored) + kill + 1
@@ -93,17 +105,30 @@ exec {python} -m perfguard.cli baseline accept {document} --dir {folder}
 """
 
 
-def _accept_on_a_small_disk(folder: Path, made: str, size: str, before: str) -> subprocess.CompletedProcess[str]:
+def _accept_on_a_small_disk(
+    folder: Path, made: str, size: str, before: str
+) -> subprocess.CompletedProcess[str]:
     """`baseline accept` with the baselines on a file system that only this process and its children see."""
     mounted = folder / "mounted"
     mounted.mkdir()
-    script = SCRIPT.format(size=size, folder=mounted, stored=folder / "stored", before=before.format(folder=mounted),
-                           python=sys.executable, document=made)
+    script = SCRIPT.format(
+        size=size,
+        folder=mounted,
+        stored=folder / "stored",
+        before=before.format(folder=mounted),
+        python=sys.executable,
+        document=made,
+    )
     unshare = shutil.which("unshare")
     if unshare is None:
         pytest.skip("unshare is not installed")
-    done = subprocess.run([unshare, "--user", "--map-root-user", "--mount", "sh", "-c", script], capture_output=True,
-                          text=True, timeout=TIMEOUT_S, check=False)
+    done = subprocess.run(
+        [unshare, "--user", "--map-root-user", "--mount", "sh", "-c", script],
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT_S,
+        check=False,
+    )
     if done.returncode == 77 or "unshare failed" in done.stderr:
         pytest.skip(f"no mount namespace here: {done.stderr.strip()}")
     return done
@@ -118,7 +143,9 @@ def _accept_on_a_small_disk(folder: Path, made: str, size: str, before: str) -> 
     ],
     ids=["read-only", "full"],
 )
-def test_a_folder_that_cannot_be_written_is_said_so(tmp_path: Path, size: str, before: str, words: str) -> None:
+def test_a_folder_that_cannot_be_written_is_said_so(
+    tmp_path: Path, size: str, before: str, words: str
+) -> None:
     """The culprit, why, what to do; exit 4. On a real file system: permissions do not bind root."""
     import json
 
@@ -140,13 +167,19 @@ def test_an_interrupted_update_changes_nothing(tmp_path: Path) -> None:
 
     baselines.update(tmp_path, run(case(time_metric())))
     before = file_of(tmp_path, CLASS, SUITE).read_bytes()
-    with store.locked(tmp_path):
-        with subprocess.Popen([sys.executable, str(UPDATER), str(tmp_path), "9", "1"], stdout=subprocess.PIPE,
-                              stderr=subprocess.PIPE, text=True) as updater:
-            assert updater.stdout is not None
-            assert updater.stdout.readline() == "begun\n"
-            updater.send_signal(signal.SIGINT)
-            _, problems = updater.communicate(timeout=TIMEOUT_S)
+    with (
+        store.locked(tmp_path),
+        subprocess.Popen(
+            [sys.executable, str(UPDATER), str(tmp_path), "9", "1"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as updater,
+    ):
+        assert updater.stdout is not None
+        assert updater.stdout.readline() == "begun\n"
+        updater.send_signal(signal.SIGINT)
+        _, problems = updater.communicate(timeout=TIMEOUT_S)
     assert "KeyboardInterrupt" in problems
     assert file_of(tmp_path, CLASS, SUITE).read_bytes() == before
     assert baselines.load(tmp_path, CLASS).case_keys(SUITE) == (KEY,)

@@ -17,8 +17,9 @@ pytestmark = pytest.mark.skipif(shutil.which("git") is None, reason="git is not 
 
 def _git(folder: Path, *arguments: str) -> str:
     who = ["-c", "user.name=A", "-c", "user.email=a@example.org", "-c", "commit.gpgsign=false"]
-    return subprocess.run(["git", "-C", str(folder), *who, *arguments], check=True, capture_output=True, text=True,
-                          timeout=30).stdout.strip()
+    return subprocess.run(
+        ["git", "-C", str(folder), *who, *arguments], check=True, capture_output=True, text=True, timeout=30
+    ).stdout.strip()
 
 
 def test_a_checkout_tells_commit_branch_and_whether_it_changed(tmp_path: Path) -> None:
@@ -30,8 +31,12 @@ def test_a_checkout_tells_commit_branch_and_whether_it_changed(tmp_path: Path) -
     _git(tmp_path, "add", "tracked")
     _git(tmp_path, "commit", "-q", "-m", "first")
     (tmp_path / "untracked").write_text("1")
-    head = {"id": _git(tmp_path, "rev-parse", "HEAD"), "branch": "trunk", "dirty": False,
-            "time": _git(tmp_path, "log", "-1", "--format=%cI")}
+    head = {
+        "id": _git(tmp_path, "rev-parse", "HEAD"),
+        "branch": "trunk",
+        "dirty": False,
+        "time": _git(tmp_path, "log", "-1", "--format=%cI"),
+    }
     assert commit_info(tmp_path) == head
     assert commit_info(tracked) == head, "a file stands for its folder"
     tracked.write_text("2")

@@ -11,7 +11,7 @@ from baseline_runs import CLASS
 from perfguard import baselines
 from perfguard.errors import BaselineError
 
-GOOD = f'''\
+GOOD = f"""\
 schema = "perfguard.baseline/1"
 suite = "transport"
 machine_class = "{CLASS}"
@@ -37,21 +37,39 @@ direction = "higher"
 kind = "throughput"
 gated = false
 process_runs = [{{ date = 2026-01-31T12:00:00Z, commit = "", n = 1, median = 5, ci = [5, 5] }}]
-'''
+"""
 METRIC = '"m::test_echo[1]".time'
 RUN = f"{METRIC}.process_runs"
 
 # what to replace, by what, and then: line, key, words of the message
 BAD = {
-    "another schema": ("baseline/1", "baseline/2", 1, "schema", "this perfguard reads 'perfguard.baseline/1'"),
+    "another schema": (
+        "baseline/1",
+        "baseline/2",
+        1,
+        "schema",
+        "this perfguard reads 'perfguard.baseline/1'",
+    ),
     "no schema": ('schema = "perfguard.baseline/1"\n', "", 1, "schema", "None"),
-    "another suite": ('suite = "transport"', 'suite = "rpc"', 2, "suite", "'rpc' in a file named transport.toml"),
+    "another suite": (
+        'suite = "transport"',
+        'suite = "rpc"',
+        2,
+        "suite",
+        "'rpc' in a file named transport.toml",
+    ),
     "no suite": ('suite = "transport"\n', "", 1, "suite", "missing"),
     "another class": (f'"{CLASS}"', '"other"', 3, "machine_class", "'other' in a file under"),
     "empty class": (f'"{CLASS}"', '""', 3, "machine_class", "empty"),
     "machine no table": ("[machine]\ncpus = 2", "machine = 3", 5, "machine", "an? integer, not a table"),
     "stray key": ("[machine]", 'colour = "red"\n[machine]', 5, "colour", "unknown key .*known: schema"),
-    "metric no table": (f"[{METRIC}]\nunit", '["m::x"]\ntime = 3\nunit', 10, '"m::x".time', "an? integer, not a table of"),
+    "metric no table": (
+        f"[{METRIC}]\nunit",
+        '["m::x"]\ntime = 3\nunit',
+        10,
+        '"m::x".time',
+        "an? integer, not a table of",
+    ),
     "misspelt key": ("limit", "limt", 14, f"{METRIC}.limt", "did you mean 'limit'"),
     "bad limit": ('"20%"', '"-20%"', 14, f"{METRIC}.limit", "is not a limit"),
     "negative limit": ('"20%"', "-0.2", 14, f"{METRIC}.limit", "is not a limit"),
@@ -61,36 +79,110 @@ BAD = {
     "no unit": ('unit = "s"\n', "", 9, f"{METRIC}.unit", "missing"),
     "unknown kind": ('kind = "time"', 'kind = "speed"', 12, f"{METRIC}.kind", "'speed' .*one of time"),
     "no kind": ('kind = "time"\n', "", 9, f"{METRIC}.kind", "missing"),
-    "kind of elsewhere": ('unit = "s"\ndirection = "lower"\nkind = "time"', 'unit = ""\ndirection = "lower"\nkind = "count"',
-                          12, f"{METRIC}.kind", "does not belong in this file"),
+    "kind of elsewhere": (
+        'unit = "s"\ndirection = "lower"\nkind = "time"',
+        'unit = ""\ndirection = "lower"\nkind = "count"',
+        12,
+        f"{METRIC}.kind",
+        "does not belong in this file",
+    ),
     "unknown direction": ('"lower"', '"down"', 11, f"{METRIC}.direction", "one of lower, higher"),
-    "gated no boolean": ("gated = true", 'gated = "yes"', 13, f"{METRIC}.gated", "a string, not true or false"),
-    "runs no array": ("process_runs = [{", 'process_runs = "x" #', 25, '"m::test_echo[1]".tokens.process_runs', "not an array"),
-    "no runs": ("[{ date = 2026-01-31T12:00:00Z, commit = \"\", n = 1, median = 5, ci = [5, 5] }]", "[]", 25,
-                '"m::test_echo[1]".tokens.process_runs', "empty"),
-    "run no table": ("  { date = 2026-01-31T12:00:00Z, commit = \"ab12cd3\", n = 120, median = 0.5, ci = [0.4, 0.6] },",
-                     "  7,", 16, f"{RUN}[0]", "an? integer, not a table"),
+    "gated no boolean": (
+        "gated = true",
+        'gated = "yes"',
+        13,
+        f"{METRIC}.gated",
+        "a string, not true or false",
+    ),
+    "runs no array": (
+        "process_runs = [{",
+        'process_runs = "x" #',
+        25,
+        '"m::test_echo[1]".tokens.process_runs',
+        "not an array",
+    ),
+    "no runs": (
+        '[{ date = 2026-01-31T12:00:00Z, commit = "", n = 1, median = 5, ci = [5, 5] }]',
+        "[]",
+        25,
+        '"m::test_echo[1]".tokens.process_runs',
+        "empty",
+    ),
+    "run no table": (
+        '  { date = 2026-01-31T12:00:00Z, commit = "ab12cd3", n = 120, median = 0.5, ci = [0.4, 0.6] },',
+        "  7,",
+        16,
+        f"{RUN}[0]",
+        "an? integer, not a table",
+    ),
     "unknown run key": ("n = 3,", "n = 3, mean = 1,", 17, f"{RUN}[1].mean", "unknown key"),
     "no samples": ("n = 120", "n = 0", 16, f"{RUN}[0].n", "0 samples"),
     "n no integer": ("n = 3", "n = 3.5", 17, f"{RUN}[1].n", "a float, not an integer"),
     "n a boolean": ("n = 3", "n = true", 17, f"{RUN}[1].n", "a boolean, not an integer"),
-    "negative time": ("n = 120, median = 0.5", "n = 120, median = -0.5", 16, f"{RUN}[0].median", "negative: -0.5"),
+    "negative time": (
+        "n = 120, median = 0.5",
+        "n = 120, median = -0.5",
+        16,
+        f"{RUN}[0].median",
+        "negative: -0.5",
+    ),
     "NaN": ("n = 3, median = 0.5", "n = 3, median = nan", 17, f"{RUN}[1].median", "the figure is nan"),
     "infinity": ("n = 3, median = 0.5", "n = 3, median = 1e999", 17, f"{RUN}[1].median", "the figure is inf"),
-    "huge integer": ("n = 3, median = 0.5", f"n = 3, median = {10**400}", 17, f"{RUN}[1].median", "the figure is inf"),
-    "median no number": ("n = 3, median = 0.5", 'n = 3, median = "fast"', 17, f"{RUN}[1].median", "a string, not a number"),
+    "huge integer": (
+        "n = 3, median = 0.5",
+        f"n = 3, median = {10**400}",
+        17,
+        f"{RUN}[1].median",
+        "the figure is inf",
+    ),
+    "median no number": (
+        "n = 3, median = 0.5",
+        'n = 3, median = "fast"',
+        17,
+        f"{RUN}[1].median",
+        "a string, not a number",
+    ),
     "no median": ("n = 3, median = 0.5", "n = 3", 17, f"{RUN}[1].median", "missing"),
-    "interval of one": ("ci = [0.4, 0.6] }", "ci = [0.4] }", 16, f"{RUN}[0].ci", "not an array of two numbers"),
-    "interval upside down": ("ci = [0.4, 0.6] }", "ci = [0.6, 0.4] }", 16, f"{RUN}[0].ci", "0.6 is above the upper end 0.4"),
+    "interval of one": (
+        "ci = [0.4, 0.6] }",
+        "ci = [0.4] }",
+        16,
+        f"{RUN}[0].ci",
+        "not an array of two numbers",
+    ),
+    "interval upside down": (
+        "ci = [0.4, 0.6] }",
+        "ci = [0.6, 0.4] }",
+        16,
+        f"{RUN}[0].ci",
+        "0.6 is above the upper end 0.4",
+    ),
     "date no date": ("2026-01-31T12:00:01Z", '"yesterday"', 17, f"{RUN}[1].date", "a string, not a date"),
-    "date without offset": ("2026-01-31T12:00:01Z", "2026-01-31T12:00:01", 17, f"{RUN}[1].date", "has no offset"),
-    "date out of range": ("2026-01-31T12:00:01Z", "0001-01-01T00:00:00+14:00", 17, f"{RUN}[1].date", "no date in UTC"),
+    "date without offset": (
+        "2026-01-31T12:00:01Z",
+        "2026-01-31T12:00:01",
+        17,
+        f"{RUN}[1].date",
+        "has no offset",
+    ),
+    "date out of range": (
+        "2026-01-31T12:00:01Z",
+        "0001-01-01T00:00:00+14:00",
+        17,
+        f"{RUN}[1].date",
+        "no date in UTC",
+    ),
     "commit no text": ('commit = "ab12cd3"', "commit = 7", 16, f"{RUN}[0].commit", "an? integer, not text"),
     "endless commit": ('"ab12cd3"', f'"{"a" * 3000}"', 16, f"{RUN}[0].commit", "3000 characters"),
     "phases no table": ("{ copy = 0.5 }", "[1]", 17, f"{RUN}[1].phases", "an array, not a table"),
     "negative phase": ("copy = 0.5", '"rpc/copy" = -0.5', 17, f'{RUN}[1].phases."rpc/copy"', "negative"),
-    "phases of a rate": ("median = 5,", "median = 5, phases = { a = 1.0 },", 25, '"m::test_echo[1]".tokens.process_runs[0].phases',
-                         "has no phases"),
+    "phases of a rate": (
+        "median = 5,",
+        "median = 5, phases = { a = 1.0 },",
+        25,
+        '"m::test_echo[1]".tokens.process_runs[0].phases',
+        "has no phases",
+    ),
 }
 
 
@@ -106,7 +198,9 @@ def test_the_good_file_is_good(tmp_path: Path) -> None:
     _write(tmp_path, GOOD)
     stored = baselines.load(tmp_path, CLASS)
     time = stored.metric("transport", "m::test_echo[1]", "time", "time")
-    assert time is not None and time.limit == 0.2 and time.medians == (0.5, 0.5)
+    assert time is not None
+    assert time.limit == 0.2
+    assert time.medians == (0.5, 0.5)
     assert time.source.endswith("transport.toml:9")
     assert stored.count() == 1
 
@@ -189,8 +283,11 @@ def test_a_metric_stored_as_portable_and_absolute_is_ambiguous(tmp_path: Path) -
     portable = tmp_path / "portable" / "transport.toml"
     portable.parent.mkdir()
     text = GOOD.replace(f'machine_class = "{CLASS}"\n', "")[: GOOD.index('["m::test_echo[1]".tokens]') - 60]
-    text = text[: text.index("process_runs")] + "process_runs = [{ date = 2026-01-31T12:00:00Z, commit = \"\", n = 1, " \
+    text = (
+        text[: text.index("process_runs")]
+        + 'process_runs = [{ date = 2026-01-31T12:00:00Z, commit = "", n = 1, '
         "median = 5, ci = [5, 5] }]\n"
+    )
     portable.write_text(text.replace('unit = "s"', 'unit = ""').replace('kind = "time"', 'kind = "ratio"'))
     with pytest.raises(BaselineError, match="stored twice, also at"):
         baselines.load(tmp_path, CLASS)

@@ -13,7 +13,7 @@ from perfguard.baselines import edit, store
 from perfguard.baselines.reader import file_of
 from perfguard.errors import BaselineError, OptionError
 
-COMMENTED = f'''\
+COMMENTED = f"""\
 # Licence of this file.
 schema = "perfguard.baseline/1"
 suite = "transport"  # the only one
@@ -52,7 +52,7 @@ gated = false
 process_runs = [{{ date = 2026-01-30T12:00:00Z, commit = "", n = 1, median = 1, ci = [1, 1] }}]
 
 # The end.
-'''
+"""
 
 
 def _file(folder: Path, text: str = COMMENTED) -> Path:
@@ -73,9 +73,12 @@ def test_comments_and_overrides_survive_updates(tmp_path: Path) -> None:
     lines, before = path.read_text().splitlines(), COMMENTED.splitlines()
     added = [line for line in lines if line not in before]
     assert [line for line in lines if line in before] == before
-    assert len(added) == 1 and added[0].startswith("  { date = 2026-01-31T12:00:00Z")
+    assert len(added) == 1
+    assert added[0].startswith("  { date = 2026-01-31T12:00:00Z")
     found = baselines.load(tmp_path, CLASS).metric(SUITE, KEY, "time", "time")
-    assert found is not None and found.limit == 0.2 and found.medians == (0.5, 0.4, 0.45)
+    assert found is not None
+    assert found.limit == 0.2
+    assert found.medians == (0.5, 0.4, 0.45)
 
 
 def test_a_comment_on_a_process_run_goes_with_it(tmp_path: Path) -> None:
@@ -89,10 +92,22 @@ def test_a_comment_on_a_process_run_goes_with_it(tmp_path: Path) -> None:
 def test_a_new_metric_stands_in_sorted_place_above_the_comments_of_the_next(tmp_path: Path) -> None:
     """Its neighbours keep what was written above them."""
     path = _file(tmp_path)
-    baselines.update(tmp_path, run(case(time_metric(0.45), key="y::new"), case(time_metric(1), key="zz::last")))
+    baselines.update(
+        tmp_path, run(*[case(time_metric(1), key=key) for key in ("y::new", "zz::last", "a::first")])
+    )
     text = path.read_text()
-    order = ["# Belongs to the round trip.", '["y::new".time]', "# --- others ---", "# Never looked at.",
-             '["z::other".time]', '["zz::last".time]', "# The end."]
+    order = [
+        "cpus = 2",
+        '["a::first".time]',
+        "# --- round trips ---",
+        "# Belongs to the round trip.",
+        '["y::new".time]',
+        "# --- others ---",
+        "# Never looked at.",
+        '["z::other".time]',
+        '["zz::last".time]',
+        "# The end.",
+    ]
     assert sorted(order, key=text.index) == order
     assert _comments(text) == _comments(COMMENTED)
 
@@ -100,12 +115,20 @@ def test_a_new_metric_stands_in_sorted_place_above_the_comments_of_the_next(tmp_
 def test_removing_a_metric_takes_its_own_comments_only(tmp_path: Path) -> None:
     """A section's title above it stays."""
     path = _file(tmp_path)
-    removed = baselines.prune(tmp_path, unwanted=lambda suite, key, metric: key == KEY)
+    removed = baselines.prune(tmp_path, unwanted=lambda _suite, key, _metric: key == KEY)
     assert [(entry.case_key, entry.metric, entry.whole) for entry in removed] == [(KEY, "time", True)]
     gone = [comment for comment in _comments(COMMENTED) if comment not in _comments(path.read_text())]
     assert "# --- round trips ---" not in gone
-    assert gone == ["# The one that matters.", "# since the outage", "# noisy neighbour, ask Ada", "# before the rewrite",
-                    "# a slow day", "# after it", "# end of the rewrite", "# Belongs to the round trip."]
+    assert gone == [
+        "# The one that matters.",
+        "# since the outage",
+        "# noisy neighbour, ask Ada",
+        "# before the rewrite",
+        "# a slow day",
+        "# after it",
+        "# end of the rewrite",
+        "# Belongs to the round trip.",
+    ]
 
 
 def test_ungating_in_the_test_reaches_the_file(tmp_path: Path) -> None:
@@ -118,10 +141,15 @@ def test_ungating_in_the_test_reaches_the_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "layout",
     [
-        COMMENTED.replace(f'["{KEY}".time]', f'["{KEY}"]\ntime.gated = true\n[other]').split("[other]")[0].replace(
-            "gated = true\n", 'unit = "s"\ntime.direction = "lower"\ntime.kind = "time"\ntime.gated = true\n'
-            'time.process_runs = [{ date = 2026-01-30T12:00:00Z, commit = "", n = 1, median = 1, ci = [1, 1] }]\n'),
-        COMMENTED.split("process_runs = [\n")[0] + f'[["{KEY}".time.process_runs]]\ndate = 2026-01-30T12:00:00Z\n'
+        COMMENTED.replace(f'["{KEY}".time]', f'["{KEY}"]\ntime.gated = true\n[other]')
+        .split("[other]")[0]
+        .replace(
+            "gated = true\n",
+            'unit = "s"\ntime.direction = "lower"\ntime.kind = "time"\ntime.gated = true\n'
+            'time.process_runs = [{ date = 2026-01-30T12:00:00Z, commit = "", n = 1, median = 1, ci = [1, 1] }]\n',
+        ),
+        COMMENTED.split("process_runs = [\n", maxsplit=1)[0]
+        + f'[["{KEY}".time.process_runs]]\ndate = 2026-01-30T12:00:00Z\n'
         'commit = ""\nn = 1\nmedian = 1\nci = [1, 1]\n',
     ],
     ids=["dotted keys", "array of tables"],
@@ -130,7 +158,7 @@ def test_a_layout_that_cannot_be_edited_is_read_but_not_spoilt(tmp_path: Path, l
     """Valid TOML of another shape counts as a baseline; an update says what shape it needs."""
     path = _file(tmp_path, layout)
     assert baselines.load(tmp_path, CLASS).metric(SUITE, KEY, "time", "time") is not None
-    with pytest.raises(BaselineError, match="can read but not edit.*one header"):
+    with pytest.raises(BaselineError, match=r"can read but not edit.*one header"):
         baselines.update(tmp_path, run(case(time_metric(0.45))))
     assert path.read_text() == layout
 
@@ -154,10 +182,12 @@ def test_a_file_changed_during_the_update_is_not_overwritten(tmp_path: Path) -> 
     path = _file(tmp_path)
     other = tmp_path / CLASS / "other.toml"
     with store.locked(tmp_path), pytest.raises(BaselineError, match="changed by someone else") as caught:
-        store.apply([
-            store.FileChange(other, None, b"new"),
-            store.FileChange(path, COMMENTED.encode() + b"# stale", b"ours"),
-        ])
+        store.apply(
+            [
+                store.FileChange(other, None, b"new"),
+                store.FileChange(path, COMMENTED.encode() + b"# stale", b"ours"),
+            ]
+        )
     assert caught.value.culprit == str(path)
     assert path.read_text() == COMMENTED
     assert [entry.name for entry in path.parent.iterdir()] == [path.name]
@@ -165,9 +195,12 @@ def test_a_file_changed_during_the_update_is_not_overwritten(tmp_path: Path) -> 
 
 def test_a_folder_held_by_another_is_waited_for_only_so_long(tmp_path: Path) -> None:
     """The lock is the folder's own, so that it needs no lock file; a wait for it ends."""
-    with store.locked(tmp_path), pytest.raises(BaselineError, match="another process has been updating"):
-        with store.locked(tmp_path, timeout_s=0.0):
-            pytest.fail("two updaters at once")
+    with (
+        store.locked(tmp_path),
+        pytest.raises(BaselineError, match="another process has been updating"),
+        store.locked(tmp_path, timeout_s=0.0),
+    ):
+        pytest.fail("two updaters at once")
     with store.locked(tmp_path, timeout_s=0.0):
         assert list(tmp_path.iterdir()) == []
 
@@ -198,23 +231,29 @@ def test_permissions_and_links_stay(tmp_path: Path) -> None:
 def test_a_folder_below_a_file_cannot_be_written(tmp_path: Path) -> None:
     """The message names the folder and the way out."""
     (tmp_path / "file").write_text("")
-    with pytest.raises(BaselineError, match="cannot be written: Not a directory .*--perfguard-baselines"):
+    with pytest.raises(BaselineError, match=r"cannot be written: Not a directory .*--perfguard-baselines"):
         baselines.update(tmp_path / "file" / "baselines", run(case(time_metric())))
 
 
 def test_pruning_keeps_the_last_and_drops_the_old(tmp_path: Path) -> None:
     """By number, by age, in portable and absolute files; empty files go; a dry run changes nothing."""
     for second in range(5):
-        baselines.update(tmp_path, run(case(time_metric(1 + second), ratio_metric(1 + second)), second=second))
+        baselines.update(
+            tmp_path, run(case(time_metric(1 + second), ratio_metric(1 + second)), second=second)
+        )
     assert len(baselines.prune(tmp_path, keep=3, dry_run=True)) == 2
     removed = baselines.prune(tmp_path, keep=3)
     assert {(entry.metric, entry.process_runs, entry.whole) for entry in removed} == {
-        ("time", 2, False), ("over_memcpy", 2, False)}
+        ("time", 2, False),
+        ("over_memcpy", 2, False),
+    }
     found = baselines.load(tmp_path, CLASS).metric(SUITE, KEY, "time", "time")
-    assert found is not None and found.medians == (3, 4, 5)
+    assert found is not None
+    assert found.medians == (3, 4, 5)
     baselines.prune(tmp_path, older_than=datetime(2026, 1, 31, 12, 0, 4, tzinfo=timezone.utc))
     found = baselines.load(tmp_path, CLASS).metric(SUITE, KEY, "time", "time")
-    assert found is not None and found.medians == (5,)
+    assert found is not None
+    assert found.medians == (5,)
     baselines.prune(tmp_path, older_than=datetime(2027, 1, 1, tzinfo=timezone.utc))
     assert baselines.load(tmp_path, CLASS).count() == 0
     assert list(tmp_path.glob("**/*.toml")) == []

@@ -24,13 +24,31 @@ SECONDS = st.floats(0, 1e6, allow_nan=False)
 @st.composite
 def metrics(draw: st.DrawFn, name: str) -> Metric:
     """Any metric that may be stored."""
-    kind, unit = draw(st.sampled_from([
-        ("time", "s"), ("throughput", "B/s"), ("bytes", "B"), ("count", "calls"), ("ratio", ""), ("fraction", ""),
-    ]))
+    kind, unit = draw(
+        st.sampled_from(
+            [
+                ("time", "s"),
+                ("throughput", "B/s"),
+                ("bytes", "B"),
+                ("count", "calls"),
+                ("ratio", ""),
+                ("fraction", ""),
+            ]
+        )
+    )
     figures = st.integers(0, 2**53).map(float) if kind in ("bytes", "count") else st.floats(0, 1e18)
     low, median, high = sorted(draw(st.lists(figures, min_size=3, max_size=3)))
-    return Metric(name, unit, draw(st.sampled_from(("lower", "higher"))), kind, draw(st.booleans()),
-                  draw(st.integers(1, 10**9)), median, (low, high), 0.95)
+    return Metric(
+        name,
+        unit,
+        draw(st.sampled_from(("lower", "higher"))),
+        kind,
+        draw(st.booleans()),
+        draw(st.integers(1, 10**9)),
+        median,
+        (low, high),
+        0.95,
+    )
 
 
 @st.composite
@@ -40,8 +58,14 @@ def cases(draw: st.DrawFn) -> tuple[Case, ...]:
     for key in draw(st.lists(NAMES.map(lambda name: f"m.{name}::t"), unique=True, max_size=4)):
         names = draw(st.lists(NAMES, unique=True, min_size=1, max_size=3))
         phases = draw(st.dictionaries(NAMES, SECONDS, max_size=3))
-        made.append(case(*[draw(metrics(name)) for name in names], key=key, account=account(**phases),
-                         suite=draw(st.sampled_from(["transport", "a suite/with ?", ".hidden"]))))
+        made.append(
+            case(
+                *[draw(metrics(name)) for name in names],
+                key=key,
+                account=account(**phases),
+                suite=draw(st.sampled_from(["transport", "a suite/with ?", ".hidden"])),
+            )
+        )
     return tuple(made)
 
 
@@ -62,7 +86,11 @@ def test_every_metric_of_a_run_is_read_back_as_it_was(made: tuple[Case, ...]) ->
                 exact = metric.kind in ("bytes", "count")
                 assert process_run.median == (metric.median if exact else round_measured(metric.median))
                 assert process_run.n == metric.n
-                assert (found.unit, found.direction, found.gated) == (metric.unit, metric.direction, metric.gated)
+                assert (found.unit, found.direction, found.gated) == (
+                    metric.unit,
+                    metric.direction,
+                    metric.gated,
+                )
                 assert found.mismatch(metric) == ""
 
 
@@ -92,9 +120,13 @@ def test_the_last_ten_process_runs_are_kept_in_the_order_they_came(order: list[i
 
 def test_a_file_reads_as_promised(tmp_path: Path) -> None:
     """The layout that people review: sorted, a unit in each entry, a line per process run."""
-    one = case(time_metric(0.000412123456), bytes_metric(), account=account(copy=1.23456789e-4, **{"rpc/pack": 2e-4}))
+    one = case(
+        time_metric(0.000412123456), bytes_metric(), account=account(copy=1.23456789e-4, **{"rpc/pack": 2e-4})
+    )
     baselines.update(tmp_path, run(one, case(ratio_metric(), key="a.b::first")))
-    assert file_of(tmp_path, CLASS, SUITE).read_text() == f'''\
+    assert (
+        file_of(tmp_path, CLASS, SUITE).read_text()
+        == f"""\
 schema = "perfguard.baseline/1"
 suite = "transport"
 machine_class = "{CLASS}"
@@ -114,7 +146,8 @@ process_runs = [
 ci = [0.000408002, 0.000416245], \
 phases = {{ copy = 0.000123457, "rpc/pack" = 0.0002, unaccounted = 1e-06 }} }},
 ]
-'''
+"""
+    )
     portable = file_of(tmp_path, "portable", SUITE).read_text()
     assert portable.index('["a.b::first".over_memcpy]') < portable.index(f'["{KEY}".sent]')
     assert "median = 1048576, ci = [1048576, 1048576] }," in portable
@@ -126,7 +159,8 @@ def test_phases_belong_to_the_time_that_the_account_splits(tmp_path: Path) -> No
     baselines.update(tmp_path, run(case(p99, time_metric(), account=account(copy=3e-4))))
     stored = baselines.load(tmp_path, CLASS)
     time, tail = (stored.metric(SUITE, KEY, name, "time") for name in ("time", "p99"))
-    assert time is not None and tail is not None
+    assert time is not None
+    assert tail is not None
     assert time.process_runs[0].phases == {"copy": 3e-4, "unaccounted": 1e-6}
     assert tail.process_runs[0].phases == {}
 
@@ -145,7 +179,8 @@ def test_a_dirty_tree_is_marked(tmp_path: Path) -> None:
     dirty = replace(run(case(time_metric())), commit={"id": "ab12cd3" * 5, "dirty": True})
     baselines.update(tmp_path, dirty)
     found = baselines.load(tmp_path, CLASS).metric(SUITE, KEY, "time", "time")
-    assert found is not None and found.process_runs[0].commit == "ab12cd3ab1+dirty"
+    assert found is not None
+    assert found.process_runs[0].commit == "ab12cd3ab1+dirty"
 
 
 def test_an_exact_figure_that_changed_starts_afresh(tmp_path: Path) -> None:
@@ -153,7 +188,8 @@ def test_an_exact_figure_that_changed_starts_afresh(tmp_path: Path) -> None:
     for second, size in enumerate((100, 100, 120)):
         baselines.update(tmp_path, run(case(bytes_metric(size)), second=second))
     found = baselines.load(tmp_path, CLASS).metric(SUITE, KEY, "sent", "bytes")
-    assert found is not None and found.medians == (120,)
+    assert found is not None
+    assert found.medians == (120,)
 
 
 def test_replacing_forgets_what_was_stored(tmp_path: Path) -> None:
@@ -164,7 +200,8 @@ def test_replacing_forgets_what_was_stored(tmp_path: Path) -> None:
     baselines.update(tmp_path, run(case(changed), second=9), replace_stored=True)
     stored = baselines.load(tmp_path, CLASS)
     found = stored.metric(SUITE, KEY, "time", "ratio")
-    assert found is not None and found.medians == (1.5,)
+    assert found is not None
+    assert found.medians == (1.5,)
     assert not file_of(tmp_path, CLASS, SUITE).exists(), "its old home has no metric left"
 
 
@@ -176,7 +213,9 @@ def test_replacing_forgets_what_was_stored(tmp_path: Path) -> None:
         ({"unit": "B/s", "kind": "throughput"}, "unit 'B/s' now, 's' in the baseline"),
     ],
 )
-def test_a_metric_that_became_another_is_not_mixed_in(tmp_path: Path, change: dict[str, str], words: str) -> None:
+def test_a_metric_that_became_another_is_not_mixed_in(
+    tmp_path: Path, change: dict[str, str], words: str
+) -> None:
     """A changed unit, direction or kind is refused with the way out, and the file stays as it was."""
     baselines.update(tmp_path, run(case(time_metric())))
     before = file_of(tmp_path, CLASS, SUITE).read_bytes()
@@ -204,7 +243,7 @@ def test_a_figure_that_is_none_is_not_stored(tmp_path: Path, figure: float) -> N
 
 def test_a_negative_time_is_not_stored(tmp_path: Path) -> None:
     """The file would not be readable afterwards."""
-    with pytest.raises(BaselineError, match="negative: -1.0 \\(nothing was written"):
+    with pytest.raises(BaselineError, match=r"negative: -1.0 \(nothing was written"):
         baselines.update(tmp_path, run(case(time_metric(-1.0, ci=(0.0, 1.0)))))
     assert list(tmp_path.glob("**/*.toml*")) == []
 
@@ -228,7 +267,9 @@ def test_any_suite_has_a_file_of_its_own_below_its_folder(suite: str) -> None:
 
 def test_absolute_figures_of_another_machine_class_do_not_apply(tmp_path: Path) -> None:
     """Portable ones do; the other class is named, so that a report can say so."""
-    baselines.update(tmp_path, run(case(time_metric(), ratio_metric(), bytes_metric()), machine_class="other-class"))
+    baselines.update(
+        tmp_path, run(case(time_metric(), ratio_metric(), bytes_metric()), machine_class="other-class")
+    )
     here = baselines.load(tmp_path, CLASS)
     assert here.metric(SUITE, KEY, "time", "time") is None
     assert here.metric(SUITE, KEY, "over_memcpy", "ratio") is not None

@@ -13,9 +13,20 @@ from perfguard.baselines import machine
 
 GIB = 1024**3
 DESCRIPTION = {
-    "cpu_model": "AMD EPYC", "cpus": 2, "cpus_physical": 2, "cpus_usable": 2, "memory_gib": 24, "accelerator": "none",
-    "os": "Linux", "kernel": "6", "libc": "glibc 2.36", "architecture": "x86_64", "python": "CPython 3.11",
-    "numpy": "2.4", "torch": "2.13", "hypervisor": "yes",
+    "cpu_model": "AMD EPYC",
+    "cpus": 2,
+    "cpus_physical": 2,
+    "cpus_usable": 2,
+    "memory_gib": 24,
+    "accelerator": "none",
+    "os": "Linux",
+    "kernel": "6",
+    "libc": "glibc 2.36",
+    "architecture": "x86_64",
+    "python": "CPython 3.11",
+    "numpy": "2.4",
+    "torch": "2.13",
+    "hypervisor": "yes",
 }
 
 
@@ -48,7 +59,9 @@ def test_what_is_no_part_of_the_identity_does_not(change: dict[str, Any]) -> Non
 
 def test_an_accelerator_is_seen_in_the_name() -> None:
     """It is what such a machine is for."""
-    one, eight = ({**DESCRIPTION, "accelerator": gpu} for gpu in ("1 x NVIDIA H200", "8 x NVIDIA A100-SXM4-80GB"))
+    one, eight = (
+        {**DESCRIPTION, "accelerator": gpu} for gpu in ("1 x NVIDIA H200", "8 x NVIDIA A100-SXM4-80GB")
+    )
     assert "-24g-h200-linux-" in machine.machine_class(one)
     assert "-24g-8xa100-linux-" in machine.machine_class(eight)
 

@@ -18,8 +18,11 @@ def _document(path: Path, made: Run) -> str:
 
 
 def _full(second: int, *more: Case) -> Run:
-    return run(case(time_metric(4e-4 + second * 1e-5), bytes_metric(), ratio_metric(), account=account(copy=3e-4)), *more,
-               second=second)
+    return run(
+        case(time_metric(4e-4 + second * 1e-5), bytes_metric(), ratio_metric(), account=account(copy=3e-4)),
+        *more,
+        second=second,
+    )
 
 
 def test_accept_then_show(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -33,7 +36,17 @@ def test_accept_then_show(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     assert cli.main(["baseline", "show", "--dir", str(tmp_path / "b")]) == 0
     out = capsys.readouterr().out
     (line,) = [line for line in out.splitlines() if " time " in line]
-    assert line.split() == [SUITE, "test_rt::test_echo[shm-1MiB]", "time", "3", "410", "µs", "4.9%", "2026-01-31", "ab12cd3ab1"]
+    assert line.split() == [
+        SUITE,
+        "test_rt::test_echo[shm-1MiB]",
+        "time",
+        "3",
+        "410",
+        "µs",
+        "4.9%",
+        "2026-01-31",
+        "ab12cd3ab1",
+    ]
     assert "portable (compares on any machine)" in out
     assert "over_memcpy (not gated)" in out
 
@@ -51,8 +64,13 @@ def test_show_as_json_holds_every_process_run(tmp_path: Path, capsys: pytest.Cap
 
 @pytest.mark.parametrize(
     ("options", "shown"),
-    [(["--case", "other"], {"other"}), (["--case", "echo[shm-?MiB]"], {"echo"}), (["--case", "*"], {"echo", "other"}),
-     (["--suite", "none"], set()), (["--metric", "sent"], set())],
+    [
+        (["--case", "other"], {"other"}),
+        (["--case", "echo[shm-?MiB]"], {"echo"}),
+        (["--case", "*"], {"echo", "other"}),
+        (["--suite", "none"], set()),
+        (["--metric", "sent"], set()),
+    ],
 )
 def test_show_filters(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], options: list[str], shown: set[str]
@@ -71,11 +89,26 @@ def test_accept_of_chosen_cases_and_metrics(tmp_path: Path, capsys: pytest.Captu
     for second in range(2):
         baselines.update(folder, _full(second, case(time_metric(), key="m::test_other")))
     name = _document(tmp_path / "run.json", _full(7, case(time_metric(9.0), key="m::test_other")))
-    accept = ["baseline", "accept", name, "--dir", str(folder), "--case", "echo", "--metric", "time", "--replace"]
+    accept = [
+        "baseline",
+        "accept",
+        name,
+        "--dir",
+        str(folder),
+        "--case",
+        "echo",
+        "--metric",
+        "time",
+        "--replace",
+    ]
     assert cli.main(accept) == 0
     stored = baselines.load(folder, CLASS)
     assert {(key, metric): len(found.process_runs) for (_, key, metric), found in stored.metrics.items()} == {
-        (KEY, "time"): 1, (KEY, "sent"): 2, (KEY, "over_memcpy"): 2, ("m::test_other", "time"): 2}
+        (KEY, "time"): 1,
+        (KEY, "sent"): 2,
+        (KEY, "over_memcpy"): 2,
+        ("m::test_other", "time"): 2,
+    }
     assert cli.main(accept) == 0
     assert "nothing to write" in capsys.readouterr().out
 
@@ -90,10 +123,15 @@ def test_accepting_nothing_is_an_error(tmp_path: Path, capsys: pytest.CaptureFix
 def test_prune_of_cases_that_are_gone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A suite that did not run and a case that failed are not gone."""
     folder = tmp_path / "b"
-    others = (case(time_metric(), key="m::gone"), case(time_metric(), key="m::failed"),
-              case(time_metric(), key="m::elsewhere", suite="other"))
+    others = (
+        case(time_metric(), key="m::gone"),
+        case(time_metric(), key="m::failed"),
+        case(time_metric(), key="m::elsewhere", suite="other"),
+    )
     baselines.update(folder, _full(0, *others))
-    name = _document(tmp_path / "run.json", run(case(time_metric()), case(key="m::failed", status="failed"), second=1))
+    name = _document(
+        tmp_path / "run.json", run(case(time_metric()), case(key="m::failed", status="failed"), second=1)
+    )
     prune = ["baseline", "prune", "--dir", str(folder), "--missing-from", name]
     assert cli.main([*prune, "--dry-run"]) == 0
     planned = capsys.readouterr().out
@@ -101,8 +139,10 @@ def test_prune_of_cases_that_are_gone(tmp_path: Path, capsys: pytest.CaptureFixt
     done = capsys.readouterr().out
     assert planned.replace("would remove", "removed") == done
     assert sorted(line.split(" (")[0] for line in done.splitlines()) == [
-        "removed all process runs of m::gone time", f"removed all process runs of {KEY} over_memcpy",
-        f"removed all process runs of {KEY} sent"]
+        "removed all process runs of m::gone time",
+        f"removed all process runs of {KEY} over_memcpy",
+        f"removed all process runs of {KEY} sent",
+    ]
     assert {key for _, key, _ in baselines.load(folder, CLASS).metrics} == {KEY, "m::failed", "m::elsewhere"}
     assert cli.main(prune) == 0
     assert capsys.readouterr().out == "nothing to remove\n"
@@ -119,7 +159,11 @@ def test_prune_of_cases_that_are_gone(tmp_path: Path, capsys: pytest.CaptureFixt
     ],
 )
 def test_what_cannot_be_done_is_said_in_one_line(
-    arguments: list[str], words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    arguments: list[str],
+    words: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     """`perfguard: error: culprit: problem (advice)` on stderr, exit 4, no traceback."""
     import re

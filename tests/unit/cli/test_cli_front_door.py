@@ -23,8 +23,18 @@ def _provide(folder: Path, group: str, name: str, source: str, monkeypatch: pyte
     monkeypatch.syspath_prepend(folder)
 
 
-@pytest.mark.parametrize("verb", [[], ["baseline"], ["baseline", "show"], ["baseline", "accept"], ["baseline", "prune"],
-                                  ["compare"], ["machine"]])
+@pytest.mark.parametrize(
+    "verb",
+    [
+        [],
+        ["baseline"],
+        ["baseline", "show"],
+        ["baseline", "accept"],
+        ["baseline", "prune"],
+        ["compare"],
+        ["machine"],
+    ],
+)
 def test_every_verb_explains_itself(verb: list[str], capsys: Capture) -> None:
     """`--help` ends with status 0 and shows an option or an example."""
     with pytest.raises(SystemExit) as ended:
@@ -48,12 +58,23 @@ def test_machine_prints_the_class_and_its_parts(tmp_path: Path, capsys: Capture)
     name = machine.machine_class(other)
     lines = [f"{key} = {json.dumps(value)}" for key, value in machine.identity(other).items()]
     (tmp_path / name).mkdir()
-    (tmp_path / name / "s.toml").write_text("\n".join(
-        ['schema = "perfguard.baseline/1"', 'suite = "s"', f'machine_class = "{name}"', "[machine]", *lines]))
+    (tmp_path / name / "s.toml").write_text(
+        "\n".join(
+            [
+                'schema = "perfguard.baseline/1"',
+                'suite = "s"',
+                f'machine_class = "{name}"',
+                "[machine]",
+                *lines,
+            ]
+        )
+    )
     assert cli.main(["machine", "--dir", str(tmp_path)]) == 0
     out = capsys.readouterr().out
     assert out.startswith(machine.machine_class(machine.describe()))
-    assert "memory_gib (" in out and "here, 1 there)" in out and "0.1 there)" in out
+    assert "memory_gib (" in out
+    assert "here, 1 there)" in out
+    assert "0.1 there)" in out
     assert cli.main(["machine", "--json", "--dir", str(tmp_path)]) == 0
     printed = json.loads(capsys.readouterr().out)
     assert printed["class"] == machine.machine_class(printed["machine"])
@@ -65,7 +86,13 @@ def test_a_provided_verb_gets_its_arguments_as_they_are(
     verb: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
 ) -> None:
     """`--help` too; what it returns is the exit status."""
-    _provide(tmp_path, f"perfguard.{verb}", "zebra", "def main(argv):\n    print(argv)\n    return 7\n", monkeypatch)
+    _provide(
+        tmp_path,
+        f"perfguard.{verb}",
+        "zebra",
+        "def main(argv):\n    print(argv)\n    return 7\n",
+        monkeypatch,
+    )
     assert cli.main([verb, "zebra", "--help", "-x", "a b"]) == 7
     assert capsys.readouterr().out == "['--help', '-x', 'a b']\n"
 
@@ -83,10 +110,13 @@ def test_a_missing_dependency_names_what_to_install(
     _provide(tmp_path, "perfguard.diagnose", "broken", "import no_such_module_anywhere\n", monkeypatch)
     assert cli.main(["diagnose", "broken"]) == 4
     err = capsys.readouterr().err
-    assert "No module named 'no_such_module_anywhere'" in err and "pip install 'provider-broken'" in err
+    assert "No module named 'no_such_module_anywhere'" in err
+    assert "pip install 'provider-broken'" in err
 
 
-def test_diagnose_lists_what_there_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
+def test_diagnose_lists_what_there_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
     """Without a name, and beside the error for a wrong one."""
     _provide(tmp_path, "perfguard.diagnose", "zebra", "", monkeypatch)
     assert cli.main(["diagnose"]) == 0
@@ -99,14 +129,26 @@ def test_an_error_of_a_provider_is_reported_as_any_other(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
 ) -> None:
     """Its exit status is the error's own."""
-    _provide(tmp_path, "perfguard.diagnose", "raises", "from perfguard.errors import InterruptedRun\n"
-             "def main(argv):\n    raise InterruptedRun('it', 'stopped', 'go on')\n", monkeypatch)
+    _provide(
+        tmp_path,
+        "perfguard.diagnose",
+        "raises",
+        "from perfguard.errors import InterruptedRun\n"
+        "def main(argv):\n    raise InterruptedRun('it', 'stopped', 'go on')\n",
+        monkeypatch,
+    )
     assert cli.main(["diagnose", "raises"]) == 2
     assert capsys.readouterr().err == "perfguard: error: it: stopped (go on)\n"
 
 
 def test_ctrl_c_is_no_traceback(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
     """Exit 2, as pytest."""
-    _provide(tmp_path, "perfguard.diagnose", "stopped", "def main(argv):\n    raise KeyboardInterrupt\n", monkeypatch)
+    _provide(
+        tmp_path,
+        "perfguard.diagnose",
+        "stopped",
+        "def main(argv):\n    raise KeyboardInterrupt\n",
+        monkeypatch,
+    )
     assert cli.main(["diagnose", "stopped"]) == 2
     assert capsys.readouterr().err == "perfguard: interrupted\n"

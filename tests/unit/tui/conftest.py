@@ -7,4 +7,4 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "helpers"))
 
-from event_fixtures import live_run, runtime  # noqa: E402, F401 - fixtures
+from event_fixtures import live_run, runtime  # noqa: F401 - fixtures

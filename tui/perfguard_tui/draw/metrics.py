@@ -45,11 +45,17 @@ def _metric(metric: Metric, series: SeriesView | None, width: int) -> list[Line]
     figure = line((f"   {value}", "bold"))
     if metric.n > 1:
         interval = format_interval(*metric.ci, metric.unit, metric.kind)
-        figure = (*figure, *line((f"  {interval} at {metric.confidence:.0%}", "text"), (f"  n={metric.n}", "dim")))
+        figure = (
+            *figure,
+            *line(
+                (f"  {interval} at {format_value(metric.confidence, '', 'fraction')}", "text"),
+                (f"  n={metric.n}", "dim"),
+            ),
+        )
     lines = [spread([(f" {metric.name}", "bold"), (gated, "dim")], [mark], width), crop(figure, width)]
     if metric.change is not None and metric.baseline is not None:
         before = format_value(metric.baseline.median, metric.unit, metric.kind)
-        limit = f"limit {metric.limit:.0%}" if metric.limit else "exact"
+        limit = f"limit {format_value(metric.limit, '', 'fraction')}" if metric.limit else "exact"
         change = f"{format_change(metric.change.ratio)} {format_change_interval(metric.change.ci)}"
         against = f"{limit}, {metric.baseline.process_runs} process runs"
         judged = line((f"   was {before}  ", "text"), (change, verdict or "text"))

@@ -32,7 +32,7 @@ def columns_for(width: int) -> Columns:
     change = 22 if width >= 78 else 8
     trend = 0 if width < 100 else min(24, 10 + (width - 100) // 4)
     fixed = 3 + sum(size + 1 for size in (metric, n, median, change, 9, trend) if size)
-    return Columns(max(8, width - fixed), metric, n, median, change, 9, trend)
+    return Columns(max(4, width - fixed), metric, n, median, change, 9, trend)
 
 
 def header(columns: Columns) -> Line:
