@@ -11,14 +11,12 @@ import argparse
 import io
 import os
 import sys
-from typing import TYPE_CHECKING, NoReturn
+from collections.abc import Sequence
+from typing import NoReturn
 
 from perfguard import __version__
 from perfguard.commands import baseline, compare, dashboard, diagnose, machine
 from perfguard.errors import PerfguardError
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 INTERRUPTED = 2
 USAGE = 4

@@ -8,8 +8,9 @@ the process runs and nothing else. `writer` checks that the result says what was
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import tomlkit
 import tomlkit.items
@@ -18,9 +19,6 @@ from perfguard.baselines.locate import header_path
 from perfguard.baselines.model import SCHEMA, BaselineMetric, ProcessRun
 from perfguard.baselines.summary import stored
 from perfguard.document import EXACT_KINDS
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
 _INDENT = "  "
@@ -63,9 +61,7 @@ class Layout:
         if block.path in paths:
             index = paths.index(block.path)
             return replace(self, blocks=(*self.blocks[:index], block, *self.blocks[index + 1 :]))
-        index = next(
-            (i for i, path in enumerate(paths) if path != _MACHINE and path > block.path), len(paths)
-        )
+        index = next((i for i, path in enumerate(paths) if path != _MACHINE and path > block.path), len(paths))
         return replace(self, blocks=(*self.blocks[:index], block, *self.blocks[index:]))
 
     def without(self, path: tuple[str, ...]) -> Layout:

@@ -16,13 +16,11 @@ import platform
 import re
 import shutil
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import psutil
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 TIMEOUT_S = 5.0
 LIBRARIES = ("numpy", "scipy", "torch", "pyzmq", "msgpack")

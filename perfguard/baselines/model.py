@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING
 
 from perfguard.document import PORTABLE_KINDS, Direction, Kind, Metric
 from perfguard.errors import BaselineError
-
-if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
 
 SCHEMA = "perfguard.baseline/1"
 PORTABLE = "portable"
@@ -122,8 +119,7 @@ class Baselines:
     def count(self, case_keys: Collection[str] | None = None) -> int:
         """How many gated metrics have a baseline here, among the cases of those keys (None: all cases)."""
         return sum(
-            metric.gated and (case_keys is None or case in case_keys)
-            for (_, case, _), metric in self.metrics.items()
+            metric.gated and (case_keys is None or case in case_keys) for (_, case, _), metric in self.metrics.items()
         )
 
 

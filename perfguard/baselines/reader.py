@@ -7,17 +7,15 @@ A folder that is not there is simply a project without baselines yet.
 from __future__ import annotations
 
 import stat
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
 from urllib.parse import quote, unquote
 
 from perfguard.baselines import machine, schema
 from perfguard.baselines.locate import line_of
 from perfguard.baselines.model import PORTABLE, BaselineMetric, Baselines, MetricKey
 from perfguard.errors import BaselineError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
-    from pathlib import Path
 
 SUFFIX = ".toml"
 
@@ -98,9 +96,7 @@ def suite_of(path: Path) -> str:
 
 def baseline_files(folder: Path, home: str) -> tuple[Path, ...]:
     """The baseline files under `folder/home`, sorted; none if there is no such folder."""
-    return tuple(
-        path for path in _entries(folder / home) if path.suffix == SUFFIX and not path.name.startswith(".")
-    )
+    return tuple(path for path in _entries(folder / home) if path.suffix == SUFFIX and not path.name.startswith("."))
 
 
 def machine_classes(folder: Path) -> tuple[str, ...]:

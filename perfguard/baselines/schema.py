@@ -10,18 +10,16 @@ from __future__ import annotations
 import difflib
 import math
 import sys
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 from perfguard.baselines import locate
 from perfguard.baselines.model import SCHEMA, UNACCOUNTED, BaselineMetric, ProcessRun, rfc3339
 from perfguard.document import DIRECTIONS, KINDS, PORTABLE_KINDS, Direction, Kind
 from perfguard.errors import BaselineError, PerfguardError
 from perfguard.units import check_unit, parse_limit
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -67,9 +65,7 @@ def decode(raw: bytes, source: str) -> str:
         return raw.decode("utf-8")
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
-        raise BaselineError(
-            f"{source}:{line}", f"not UTF-8: {error.reason} at byte {error.start}", RESTORE
-        ) from error
+        raise BaselineError(f"{source}:{line}", f"not UTF-8: {error.reason} at byte {error.start}", RESTORE) from error
 
 
 def parse(text: str, source: str) -> BaselineFile:
@@ -179,9 +175,7 @@ def _process_runs(path: locate.Path, raw: Any, kind: str) -> tuple[ProcessRun, .
     if not raw:
         raise _Wrong(path, "empty", "remove the metric's table, or write it anew with --perfguard-update")
     if len(raw) > MAX_PROCESS_RUNS:
-        raise _Wrong(
-            path, f"{len(raw)} process runs, the limit is {MAX_PROCESS_RUNS}", "perfguard baseline prune"
-        )
+        raise _Wrong(path, f"{len(raw)} process runs, the limit is {MAX_PROCESS_RUNS}", "perfguard baseline prune")
     return tuple(_process_run((*path, index), run, kind) for index, run in enumerate(raw))
 
 
@@ -271,9 +265,7 @@ def _missing_or_type(path: locate.Path, value: Any, wanted: str) -> _Wrong:
 
 def _unknown(path: tuple[str | int, ...], known: tuple[str, ...]) -> _Wrong:
     close = difflib.get_close_matches(str(path[-1]), known, n=1)
-    return _Wrong(
-        path, "unknown key", f"did you mean {close[0]!r}?" if close else f"known: {', '.join(known)}"
-    )
+    return _Wrong(path, "unknown key", f"did you mean {close[0]!r}?" if close else f"known: {', '.join(known)}")
 
 
 def _toml_type(value: Any) -> str:

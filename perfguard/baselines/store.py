@@ -13,15 +13,12 @@ import fcntl
 import os
 import secrets
 import time
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from perfguard.baselines.reader import SUFFIX, read_bytes
 from perfguard.errors import BaselineError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
 
 LOCK_TIMEOUT_S = 30.0
 _LOCK_POLL_S = 0.01

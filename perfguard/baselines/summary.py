@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING
 
 from perfguard.baselines.model import UNACCOUNTED, BaselineMetric, ProcessRun, rfc3339
 from perfguard.document import EXACT_KINDS, Account, Case, Metric, Run, check_figure
 from perfguard.errors import BaselineError
 from perfguard.units import check_unit, round_measured
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 _SHORT_ID = 10
 

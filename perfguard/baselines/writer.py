@@ -7,20 +7,16 @@ what was meant, and replace the files together. Anything wrong raises `BaselineE
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from perfguard.baselines import edit, machine, reader, schema, store
 from perfguard.baselines.model import KEEP, PORTABLE, BaselineMetric, home_of
 from perfguard.baselines.summary import CaseMetric, summarise
+from perfguard.document import Run
 from perfguard.errors import BaselineError, OptionError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-    from pathlib import Path
-
-    from perfguard.document import Run
 
 _CLASS = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,127}")
 
@@ -214,9 +210,7 @@ def _write(files: Iterable[_File]) -> list[Path]:
             try:
                 after = file.layout.render().encode()
             except UnicodeEncodeError as error:
-                raise BaselineError(
-                    str(file.path), f"a name cannot be written as UTF-8: {error.reason}"
-                ) from error
+                raise BaselineError(str(file.path), f"a name cannot be written as UTF-8: {error.reason}") from error
             _verify(file, after)
         if after != file.before:
             changes.append(store.FileChange(file.path, file.before, after))

@@ -46,13 +46,9 @@ def add_parser(verbs: Any) -> None:
         help="folder of the baselines (default: %(default)s)",
     )
     select = argparse.ArgumentParser(add_help=False)
-    select.add_argument(
-        "--case", metavar="PATTERN", help="only cases whose key contains PATTERN (* and ? are wild)"
-    )
+    select.add_argument("--case", metavar="PATTERN", help="only cases whose key contains PATTERN (* and ? are wild)")
     select.add_argument("--metric", metavar="PATTERN", help="only metrics whose name contains PATTERN")
-    show = actions.add_parser(
-        "show", parents=[folder, select], help="print the stored baselines of all classes"
-    )
+    show = actions.add_parser("show", parents=[folder, select], help="print the stored baselines of all classes")
     show.add_argument("--suite", metavar="NAME", help="only this suite")
     show.add_argument("--json", action="store_true", help="print JSON, with every process run")
     show.set_defaults(run=run_show)
@@ -99,10 +95,7 @@ def run_show(options: argparse.Namespace) -> int:
         print(json.dumps([_as_map(*entry) for entry in found], indent=1))
         return 0
     if not found:
-        print(
-            f"no baselines in {options.dir}"
-            + (" match" if options.suite or options.case or options.metric else "")
-        )
+        print(f"no baselines in {options.dir}" + (" match" if options.suite or options.case or options.metric else ""))
     homes = dict.fromkeys(home for home, *_ in found)
     for home in homes:
         note = {PORTABLE: " (compares on any machine)", here: " (this machine)"}.get(home, "")

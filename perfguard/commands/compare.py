@@ -53,12 +53,8 @@ def add_parser(verbs: Any) -> None:
         metavar="RUN.json",
         help="run documents, two or more: the last one is judged against the others",
     )
-    parser.add_argument(
-        "--case", metavar="PATTERN", help="only cases whose key contains PATTERN (* and ? are wild)"
-    )
-    parser.add_argument(
-        "--dir", type=Path, metavar="DIR", help="learn run-to-run noise from the baselines in DIR"
-    )
+    parser.add_argument("--case", metavar="PATTERN", help="only cases whose key contains PATTERN (* and ? are wild)")
+    parser.add_argument("--dir", type=Path, metavar="DIR", help="learn run-to-run noise from the baselines in DIR")
     parser.add_argument(
         "--confidence",
         type=float,
@@ -85,9 +81,7 @@ def run(options: argparse.Namespace) -> int:
     if len(options.documents) < 2:
         raise OptionError("perfguard compare", "one run document", "give at least two: BEFORE.json NOW.json")
     if not 0 < options.confidence < 1:
-        raise OptionError(
-            "--confidence", f"{options.confidence} is no probability", "between 0 and 1, such as 0.95"
-        )
+        raise OptionError("--confidence", f"{options.confidence} is no probability", "between 0 and 1, such as 0.95")
     policy = Policy(alpha=1 - options.confidence, fail_on=parse_fail_on(options.fail_on))
     runs = [_trimmed(document.load(path), options.case) for path in options.documents]
     before, now = runs[:-1], runs[-1]
@@ -95,9 +89,7 @@ def run(options: argparse.Namespace) -> int:
     judge = _judge(before, now, policy, options.dir)
     cases = [_judged(case, judge) for case in now.cases]
     keys_now = {case.key for case in now.cases}
-    gone = tuple(
-        dict.fromkeys(case.id for other in before for case in other.cases if case.key not in keys_now)
-    )
+    gone = tuple(dict.fromkeys(case.id for other in before for case in other.cases if case.key not in keys_now))
     lost = [case.id for case in cases if judge.missing(case)]
     decision = decide(cases, policy, [*gone, *lost])
     names = [str(path) for path in options.documents]
@@ -165,9 +157,7 @@ def _notes(before: list[Run], now: Run, learnt: bool) -> list[str]:
             "one process run each cannot tell run-to-run noise from a change: the noise in these "
             f"intervals is {source}; give more runs before to narrow them"
         )
-    strangers = sorted(
-        {str(run.machine.get("class", "")) for run in before} - {str(now.machine.get("class", ""))}
-    )
+    strangers = sorted({str(run.machine.get("class", "")) for run in before} - {str(now.machine.get("class", ""))})
     if strangers:
         notes.append(
             f"absolute figures of machine class {', '.join(strangers)} are not compared with those of "
@@ -205,9 +195,7 @@ def _as_text(names: list[str], cases: list[Case], gone: tuple[str, ...], notes: 
         *(f"note: {note}" for note in notes),
         "",
     ]
-    lines.append(
-        table(headers, rows, frozenset({"before", "now", "change"})) if rows else "no metrics to compare"
-    )
+    lines.append(table(headers, rows, frozenset({"before", "now", "change"})) if rows else "no metrics to compare")
     for case, metric in entries:
         if metric.verdict in ("slower", "faster") and metric.change is not None and metric.change.phases:
             lines.append(f"\n{metric.verdict}: {case.key} {metric.name}")

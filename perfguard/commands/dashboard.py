@@ -15,14 +15,10 @@ def run(arguments: list[str]) -> int:
 
     available = plugged.providers(GROUP)
     if not available:
-        raise OptionError(
-            "perfguard dashboard", "no dashboard is installed", f"pip install 'perfguard[{EXTRA}]'"
-        )
+        raise OptionError("perfguard dashboard", "no dashboard is installed", f"pip install 'perfguard[{EXTRA}]'")
     if arguments and arguments[0] in available:
         return plugged.call(available[arguments[0]], arguments[1:], EXTRA)
     if len(available) > 1:
-        raise OptionError(
-            "perfguard dashboard", f"there are {len(available)}", f"name one: {', '.join(available)}"
-        )
+        raise OptionError("perfguard dashboard", f"there are {len(available)}", f"name one: {', '.join(available)}")
     (provider,) = available.values()
     return plugged.call(provider, arguments, EXTRA)

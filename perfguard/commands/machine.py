@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    import argparse
+from typing import Any
 
 HELP = "print this machine's class, and what must be equal for absolute times to compare"
 
@@ -15,9 +13,7 @@ HELP = "print this machine's class, and what must be equal for absolute times to
 def add_parser(verbs: Any) -> None:
     """Declare the verb."""
     parser = verbs.add_parser("machine", help=HELP, description=HELP)
-    parser.add_argument(
-        "--dir", type=Path, metavar="DIR", help="also say how it differs from the classes in DIR"
-    )
+    parser.add_argument("--dir", type=Path, metavar="DIR", help="also say how it differs from the classes in DIR")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.set_defaults(run=run)
 

@@ -5,13 +5,10 @@ A provider is a callable that takes `argv: list[str]` and returns an exit status
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from importlib.metadata import EntryPoint, entry_points
-from typing import TYPE_CHECKING
 
 from perfguard.errors import OptionError
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
 
 
 def providers(group: str) -> dict[str, EntryPoint]:

@@ -22,6 +22,7 @@ from perfguard.measure.sampling import MAX_SPOILT_ROUNDS
 from perfguard.stats.quantiles import Array, Interval, median_interval, ratio_interval
 
 SHORTEST_BLOCK_S = 200e-6  # long enough that a switch of alternatives is not what is timed
+SETTLE_BELOW_S = 0.1  # blocks longer than this do not notice in whose state the caches were
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,14 +80,18 @@ def interleave(
         deadline = clock() + plan.budget_s * 1e9
         next_look = plan.min_rounds
         spoilt = 0
+        last_s: dict[str, float] = {}
         while len(rows) < plan.max_rounds:
             row: dict[str, float] = {}
             for name in rng.sample(names, len(names)):
+                if calls[name] * last_s.get(name, 0.0) < SETTLE_BELOW_S:
+                    targets[name].block_ns(1, clock)  # untimed: the other alternatives had the caches
                 block_ns = targets[name].block_ns(calls[name], clock)
                 row[name] = block_ns / calls[name] / 1e9
                 tidy_between_rounds()
             if min(row.values()) > 0:  # else the clock jumped: no ratio can be formed
                 rows.append(row)
+                last_s = row
                 on_round(len(rows) - 1, row)
             elif (spoilt := spoilt + 1) > MAX_SPOILT_ROUNDS:
                 raise MeasurementError(

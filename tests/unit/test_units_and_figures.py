@@ -130,9 +130,7 @@ def test_intervals_share_one_unit() -> None:
     assert units.format_change_interval((0.99, 1.2)) == "[-1.0 %, +20 %]"
 
 
-@pytest.mark.parametrize(
-    ("text", "limit"), [("20%", 0.2), ("2.5 %", 0.025), (0.1, 0.1), (0, 0.0), (".5%", 0.005)]
-)
+@pytest.mark.parametrize(("text", "limit"), [("20%", 0.2), ("2.5 %", 0.025), (0.1, 0.1), (0, 0.0), (".5%", 0.005)])
 def test_a_limit_is_a_percentage_or_a_fraction(text: object, limit: float) -> None:
     """As a marker and as a baseline file write it."""
     assert units.parse_limit(text) == pytest.approx(limit)

@@ -35,8 +35,9 @@ _NOTICE_GOAL_MS = 20.0
 
 @dataclass(frozen=True, slots=True)
 class Goal:
-    """`numerator / (factor * denominator)`, times of two alternatives, against a bound."""
+    """`numerator / (factor * denominator)`, times of two alternatives, against a bound; `metric` in run documents."""
 
+    metric: str
     name: str
     numerator: str
     denominator: str
@@ -68,27 +69,27 @@ class GoalResult:
 
 
 GOALS = (
-    Goal("one way 64 MiB / M", "shm one way 64 MiB", "M 64 MiB", 1.05),
-    Goal("one way 10 MiB / M", "shm one way 10 MiB", "M 10 MiB", 1.20),
-    Goal("echo 10 MiB / 2 M", "shm 10 MiB", "M 10 MiB", 1.10, factor=2),
-    Goal("echo 25 MiB / 2 M", "shm 25 MiB", "M 25 MiB", 1.10, factor=2),
-    Goal("echo 64 MiB / 2 M", "shm 64 MiB", "M 64 MiB", 1.05, factor=2),
-    Goal("region + ZeroMQ metadata 10 MiB / 2 M", "shm-zmq 10 MiB", "M 10 MiB", 1.15, factor=2),
-    Goal("region + ZeroMQ metadata 64 MiB / 2 M", "shm-zmq 64 MiB", "M 64 MiB", 1.08, factor=2),
-    Goal("loaned round trip 64 MiB / 4 KiB", "shm loaned 64 MiB", "shm loaned 4 KiB", 2.0),
-    Goal("N / region 1 MiB", "naive-ipc 1 MiB", "shm 1 MiB", 4, at_least=True),
-    Goal("N / region 10 MiB", "naive-ipc 10 MiB", "shm 10 MiB", 10, at_least=True),
-    Goal("N / region 25 MiB", "naive-ipc 25 MiB", "shm 25 MiB", 18, at_least=True),
-    Goal("N / region 64 MiB", "naive-ipc 64 MiB", "shm 64 MiB", 24, at_least=True),
-    Goal("multipart / region 10 MiB", "multipart-ipc 10 MiB", "shm 10 MiB", 1.25, at_least=True),
-    Goal("multipart / region 64 MiB", "multipart-ipc 64 MiB", "shm 64 MiB", 3, at_least=True),
-    Goal("N / region 64 B, spinning", "naive-ipc 64 B", "shm 64 B", 8, at_least=True),
-    Goal("N / region 64 B, blocking", "naive-ipc 64 B", "shm blocking 64 B", 2.4, at_least=True),
-    Goal("64 B blocking / bare seqpacket", "shm blocking 64 B", "bare seqpacket", 2.2),
-    Goal("empty shm / empty ZeroMQ ipc", "shm empty", "multipart-ipc empty", 0.5),
+    Goal("shm_over_memcpy_64MiB", "one way 64 MiB / M", "shm one way 64 MiB", "M 64 MiB", 1.05),
+    Goal("shm_over_memcpy_10MiB", "one way 10 MiB / M", "shm one way 10 MiB", "M 10 MiB", 1.20),
+    Goal("shm_echo_over_2_memcpy_10MiB", "echo 10 MiB / 2 M", "shm 10 MiB", "M 10 MiB", 1.10, factor=2),
+    Goal("shm_echo_over_2_memcpy_25MiB", "echo 25 MiB / 2 M", "shm 25 MiB", "M 25 MiB", 1.10, factor=2),
+    Goal("shm_echo_over_2_memcpy_64MiB", "echo 64 MiB / 2 M", "shm 64 MiB", "M 64 MiB", 1.05, factor=2),
+    Goal("shm_zmq_over_2_memcpy_10MiB", "region + ZeroMQ metadata 10 MiB / 2 M", "shm-zmq 10 MiB", "M 10 MiB", 1.15, factor=2),
+    Goal("shm_zmq_over_2_memcpy_64MiB", "region + ZeroMQ metadata 64 MiB / 2 M", "shm-zmq 64 MiB", "M 64 MiB", 1.08, factor=2),
+    Goal("loan_64MiB_over_4KiB", "loaned round trip 64 MiB / 4 KiB", "shm loaned 64 MiB", "shm loaned 4 KiB", 2.0),
+    Goal("naive_ipc_over_shm_1MiB", "N / region 1 MiB", "naive-ipc 1 MiB", "shm 1 MiB", 4, at_least=True),
+    Goal("naive_ipc_over_shm_10MiB", "N / region 10 MiB", "naive-ipc 10 MiB", "shm 10 MiB", 10, at_least=True),
+    Goal("naive_ipc_over_shm_25MiB", "N / region 25 MiB", "naive-ipc 25 MiB", "shm 25 MiB", 18, at_least=True),
+    Goal("naive_ipc_over_shm_64MiB", "N / region 64 MiB", "naive-ipc 64 MiB", "shm 64 MiB", 24, at_least=True),
+    Goal("multipart_ipc_over_shm_10MiB", "multipart / region 10 MiB", "multipart-ipc 10 MiB", "shm 10 MiB", 1.25, at_least=True),
+    Goal("multipart_ipc_over_shm_64MiB", "multipart / region 64 MiB", "multipart-ipc 64 MiB", "shm 64 MiB", 3, at_least=True),
+    Goal("naive_ipc_over_shm_64B_spin", "N / region 64 B, spinning", "naive-ipc 64 B", "shm 64 B", 8, at_least=True),
+    Goal("naive_ipc_over_shm_64B_block", "N / region 64 B, blocking", "naive-ipc 64 B", "shm blocking 64 B", 2.4, at_least=True),
+    Goal("shm_block_over_bare_64B", "64 B blocking / bare seqpacket", "shm blocking 64 B", "bare seqpacket", 2.2),
+    Goal("empty_shm_over_ipc", "empty shm / empty ZeroMQ ipc", "shm empty", "multipart-ipc empty", 0.5),
 )
-NOTICE_GOAL = Goal("peer killed: error within, ms", "", "", _NOTICE_GOAL_MS)
-LEFT_GOAL = Goal("peer killed: things left behind", "", "", 0)
+NOTICE_GOAL = Goal("kill_noticed_ms", "peer killed: error within, ms", "", "", _NOTICE_GOAL_MS)
+LEFT_GOAL = Goal("left_behind", "peer killed: things left behind", "", "", 0)
 
 
 @contextlib.contextmanager

@@ -20,6 +20,12 @@ from perfguard_suites.transport.mix import CallRecord, CallShape, TensorShape, r
 from perfguard_suites.transport.roundtrip import Client
 
 ECHO_BYTES = 10 * MIB
+# glibc raises its thresholds for giving memory back to the largest block freed so far, up to 32 MiB: until
+# then the cost of a message depends on what the process did before it. Both ends free such a block first, so
+# that no alternative profits from the one measured before it. (A fresh process pays up to twice on the naive wire.)
+SETTLING_BYTES = 31 * MIB
+_SETTLINGS = 2
+SWEEP = "sweep"
 _EMPTIES = 50
 _ECHOES = 3
 _SWEEPS = 2
@@ -54,6 +60,7 @@ class Round:
 
     passes: dict[str, Pass] = field(default_factory=dict)
     sweep: dict[tuple[int, int], list[float]] = field(default_factory=dict)
+    mix_s: list[float] = field(default_factory=list)
     empties: tuple[CallRecord, ...] = ()
     echo_s: list[float] = field(default_factory=list)
     memcpy_s: float = 0.0
@@ -67,7 +74,7 @@ def measure(
     points = sweep_points(works[0].calls)
     for work in works:
         progress(f"warming up {work.name}")
-        echo(work.client, 31*MIB, 3, timeout_s)
+        echo(work.client, SETTLING_BYTES, _SETTLINGS, timeout_s)
         run_pass(work, timeout_s)
     found = []
     for index in range(rounds):
@@ -87,10 +94,13 @@ def _round(works: Sequence[Work], points: Sequence[CallShape], rng: random.Rando
         return run
 
     def sweep() -> None:
-        order = rng.sample(points, len(points))
-        for record in run_mix(base.client, order, timeout_s=timeout_s):
-            key = (record.call.sent_bytes, record.call.received_bytes)
-            found.sweep.setdefault(key, []).append(record.wall_ns / 1e9)
+        calls = interspersed(base.calls, rng.sample(points, len(points)))
+        records = run_mix(base.client, calls, timeout_s=timeout_s)
+        for record in records:
+            if record.call.method == SWEEP:
+                key = (record.call.sent_bytes, record.call.received_bytes)
+                found.sweep.setdefault(key, []).append(record.wall_ns / 1e9)
+        found.mix_s.append(sum(record.wall_ns for record in records if record.call.method != SWEEP) / 1e9)
 
     def empties() -> None:
         found.empties = tuple(run_mix(base.client, [CallShape("empty", -1, (), ())] * _EMPTIES, timeout_s=timeout_s))
@@ -150,6 +160,17 @@ def memcpy_s(total_bytes: int) -> float:
     return (perf_counter() - begin_s) / repetitions / _MEMCPY_BYTES * total_bytes
 
 
+def interspersed(calls: Sequence[CallShape], points: Sequence[CallShape]) -> list[CallShape]:
+    """The mix in its order with the sweep's points spread evenly between its calls.
+
+    So both meet the same caches, the same heap and the same disturbance by other processes.
+    """
+    found = []
+    for index, call in enumerate(calls):
+        found += [call, *points[index * len(points) // len(calls) : (index + 1) * len(points) // len(calls)]]
+    return found
+
+
 def sweep_points(calls: Sequence[CallShape]) -> tuple[CallShape, ...]:
     """Sizes in the range of the mix: sent only, received only, and both ways.
 
@@ -168,7 +189,7 @@ def sweep_points(calls: Sequence[CallShape]) -> tuple[CallShape, ...]:
     pairs = [(0, 0), *((n, 0) for n in sizes(most_sent)), *((0, n) for n in sizes(most_received)),
              *((n, n) for n in sizes(most_both))]
     return tuple(
-        CallShape("sweep", -1, _pieces(sent, tensor_sent), _pieces(received, tensor_received))
+        CallShape(SWEEP, -1, _pieces(sent, tensor_sent), _pieces(received, tensor_received))
         for sent, received in pairs
     )
 

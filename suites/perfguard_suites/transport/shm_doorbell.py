@@ -33,6 +33,7 @@ _PAUSE_FIRST = 32
 _PAUSE_MOST = 256
 _LOOKS = 16
 _REACH = 4
+_ANNOUNCED_NS = 150_000
 _TIMEVAL = struct.Struct("ll")
 _SLICE_US = 1_000_000
 _fence_lock = threading.Lock()
@@ -71,6 +72,11 @@ class Spin:
             self._skip -= 1
             return 0
         return self._reach_ns
+
+    @property
+    def allowed(self) -> bool:
+        """Whether this end spins at all."""
+        return self._budget_ns > 0
 
     def succeeded(self) -> None:
         """The message came while spinning."""
@@ -112,6 +118,19 @@ class Doorbell:
         if (self._peer[AWAITS_MESSAGE] or not TOTAL_STORE_ORDER) and not self._poke():
             raise self._death()
 
+    def announce(self) -> None:
+        """A message will be there in some 20 to 100 us: a peer asleep may get up meanwhile."""
+        if self._peer[AWAITS_MESSAGE] and TOTAL_STORE_ORDER:
+            self._poke()
+
+    def _spun(self, consumed: int, until_ns: int) -> bool:
+        words = self._peer
+        while perf_counter_ns() < until_ns:
+            for _ in range(_LOOKS):
+                if words[SENT] != consumed:
+                    return True
+        return False
+
     def wake_writer(self) -> None:
         """After space was given back; the caller has fenced. Never raises: destructors call it."""
         if not self._closed and (self._peer[AWAITS_SPACE] or not TOTAL_STORE_ORDER):
@@ -135,12 +154,9 @@ class Doorbell:
         begun_ns = perf_counter_ns()
         budget_ns = spin.budget_ns()
         if budget_ns:
-            until_ns = begun_ns + budget_ns
-            while perf_counter_ns() < until_ns:
-                for _ in range(_LOOKS):
-                    if words[SENT] != consumed:
-                        spin.succeeded()
-                        return
+            if self._spun(consumed, begun_ns + budget_ns):
+                spin.succeeded()
+                return
             spin.failed()
 
         deadline_ns = begun_ns + int(timeout_s * 1e9)
@@ -153,6 +169,13 @@ class Doorbell:
                 if not self._sleep(deadline_ns) and words[SENT] == consumed:
                     raise ChannelTimeout(self._name, f"nothing arrived within {timeout_s} s",
                                          "is the peer stopped or overloaded?")
+                if words[SENT] == consumed and spin.allowed:
+                    # Woken early, see `announce`: up and looking when the message comes.
+                    own[AWAITS_MESSAGE] = 0
+                    if self._spun(consumed, perf_counter_ns() + _ANNOUNCED_NS):
+                        break
+                    own[AWAITS_MESSAGE] = 1
+                    fence()
         except PeerDied:
             if words[SENT] == consumed:  # else its last message came first
                 raise

@@ -51,8 +51,7 @@ def test_a_first_update_killed_anywhere_leaves_no_half_file(tmp_path: Path) -> N
     left = _killed_at_every_change(folder, 0)
     assert left[0] == {}
     assert all(
-        set(medians) in (set(), {"time"}, {"time", "over_memcpy", "sent"}, {"over_memcpy", "sent"})
-        for medians in left
+        set(medians) in (set(), {"time"}, {"time", "over_memcpy", "sent"}, {"over_memcpy", "sent"}) for medians in left
     )
     assert {name: len(medians) for name, medians in _medians(folder).items()} == {
         "time": 1,
@@ -105,9 +104,7 @@ exec {python} -m perfguard.cli baseline accept {document} --dir {folder}
 """
 
 
-def _accept_on_a_small_disk(
-    folder: Path, made: str, size: str, before: str
-) -> subprocess.CompletedProcess[str]:
+def _accept_on_a_small_disk(folder: Path, made: str, size: str, before: str) -> subprocess.CompletedProcess[str]:
     """`baseline accept` with the baselines on a file system that only this process and its children see."""
     mounted = folder / "mounted"
     mounted.mkdir()
@@ -143,9 +140,7 @@ def _accept_on_a_small_disk(
     ],
     ids=["read-only", "full"],
 )
-def test_a_folder_that_cannot_be_written_is_said_so(
-    tmp_path: Path, size: str, before: str, words: str
-) -> None:
+def test_a_folder_that_cannot_be_written_is_said_so(tmp_path: Path, size: str, before: str, words: str) -> None:
     """The culprit, why, what to do; exit 4. On a real file system: permissions do not bind root."""
     import json
 

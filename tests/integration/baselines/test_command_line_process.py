@@ -24,9 +24,7 @@ def test_help_imports_nothing_heavy() -> None:
         "heavy = {'numpy', 'scipy', 'zmq', 'msgpack', 'tomlkit', 'psutil', 'pytest', 'torch', 'textual'}\n"
         "print(sorted(heavy & set(sys.modules)), file=sys.stderr)\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", probe], capture_output=True, text=True, timeout=TIMEOUT_S, check=True
-    )
+    done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, timeout=TIMEOUT_S, check=True)
     assert done.stderr == "[]\n"
 
 
@@ -38,9 +36,7 @@ def test_reading_baselines_imports_no_writer(tmp_path: Path) -> None:
         f"assert baselines.load(Path({str(tmp_path)!r}), 'test-2c-4g-linux-py3.11-abc123').count() == 1\n"
         "print(sorted({'tomlkit', 'numpy'} & set(sys.modules)))\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", probe], capture_output=True, text=True, timeout=TIMEOUT_S, check=True
-    )
+    done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, timeout=TIMEOUT_S, check=True)
     assert done.stdout == "[]\n"
 
 

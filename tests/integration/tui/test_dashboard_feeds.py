@@ -33,6 +33,8 @@ def test_a_live_run_is_followed_to_its_end(live_run: Callable[..., LiveRun]) -> 
     store = Store()
     feed = LiveFeed(store, None)
     feed.start()
+    while feed.status.state != "live":
+        assert feed.is_alive()
     run.begin("close")
     _await(feed)
     assert (store.snapshot().events, feed.status.state, feed.status.gaps) == (count, "finished", 0)

@@ -284,8 +284,7 @@ def test_a_metric_stored_as_portable_and_absolute_is_ambiguous(tmp_path: Path) -
     portable.parent.mkdir()
     text = GOOD.replace(f'machine_class = "{CLASS}"\n', "")[: GOOD.index('["m::test_echo[1]".tokens]') - 60]
     text = (
-        text[: text.index("process_runs")]
-        + 'process_runs = [{ date = 2026-01-31T12:00:00Z, commit = "", n = 1, '
+        text[: text.index("process_runs")] + 'process_runs = [{ date = 2026-01-31T12:00:00Z, commit = "", n = 1, '
         "median = 5, ci = [5, 5] }]\n"
     )
     portable.write_text(text.replace('unit = "s"', 'unit = ""').replace('kind = "time"', 'kind = "ratio"'))

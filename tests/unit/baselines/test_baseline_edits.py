@@ -92,9 +92,7 @@ def test_a_comment_on_a_process_run_goes_with_it(tmp_path: Path) -> None:
 def test_a_new_metric_stands_in_sorted_place_above_the_comments_of_the_next(tmp_path: Path) -> None:
     """Its neighbours keep what was written above them."""
     path = _file(tmp_path)
-    baselines.update(
-        tmp_path, run(*[case(time_metric(1), key=key) for key in ("y::new", "zz::last", "a::first")])
-    )
+    baselines.update(tmp_path, run(*[case(time_metric(1), key=key) for key in ("y::new", "zz::last", "a::first")]))
     text = path.read_text()
     order = [
         "cpus = 2",
@@ -238,9 +236,7 @@ def test_a_folder_below_a_file_cannot_be_written(tmp_path: Path) -> None:
 def test_pruning_keeps_the_last_and_drops_the_old(tmp_path: Path) -> None:
     """By number, by age, in portable and absolute files; empty files go; a dry run changes nothing."""
     for second in range(5):
-        baselines.update(
-            tmp_path, run(case(time_metric(1 + second), ratio_metric(1 + second)), second=second)
-        )
+        baselines.update(tmp_path, run(case(time_metric(1 + second), ratio_metric(1 + second)), second=second))
     assert len(baselines.prune(tmp_path, keep=3, dry_run=True)) == 2
     removed = baselines.prune(tmp_path, keep=3)
     assert {(entry.metric, entry.process_runs, entry.whole) for entry in removed} == {

@@ -120,9 +120,7 @@ def test_the_last_ten_process_runs_are_kept_in_the_order_they_came(order: list[i
 
 def test_a_file_reads_as_promised(tmp_path: Path) -> None:
     """The layout that people review: sorted, a unit in each entry, a line per process run."""
-    one = case(
-        time_metric(0.000412123456), bytes_metric(), account=account(copy=1.23456789e-4, **{"rpc/pack": 2e-4})
-    )
+    one = case(time_metric(0.000412123456), bytes_metric(), account=account(copy=1.23456789e-4, **{"rpc/pack": 2e-4}))
     baselines.update(tmp_path, run(one, case(ratio_metric(), key="a.b::first")))
     assert (
         file_of(tmp_path, CLASS, SUITE).read_text()
@@ -213,9 +211,7 @@ def test_replacing_forgets_what_was_stored(tmp_path: Path) -> None:
         ({"unit": "B/s", "kind": "throughput"}, "unit 'B/s' now, 's' in the baseline"),
     ],
 )
-def test_a_metric_that_became_another_is_not_mixed_in(
-    tmp_path: Path, change: dict[str, str], words: str
-) -> None:
+def test_a_metric_that_became_another_is_not_mixed_in(tmp_path: Path, change: dict[str, str], words: str) -> None:
     """A changed unit, direction or kind is refused with the way out, and the file stays as it was."""
     baselines.update(tmp_path, run(case(time_metric())))
     before = file_of(tmp_path, CLASS, SUITE).read_bytes()
@@ -267,9 +263,7 @@ def test_any_suite_has_a_file_of_its_own_below_its_folder(suite: str) -> None:
 
 def test_absolute_figures_of_another_machine_class_do_not_apply(tmp_path: Path) -> None:
     """Portable ones do; the other class is named, so that a report can say so."""
-    baselines.update(
-        tmp_path, run(case(time_metric(), ratio_metric(), bytes_metric()), machine_class="other-class")
-    )
+    baselines.update(tmp_path, run(case(time_metric(), ratio_metric(), bytes_metric()), machine_class="other-class"))
     here = baselines.load(tmp_path, CLASS)
     assert here.metric(SUITE, KEY, "time", "time") is None
     assert here.metric(SUITE, KEY, "over_memcpy", "ratio") is not None

@@ -48,9 +48,7 @@ def test_each_part_of_the_identity_changes_the_class(key: str) -> None:
     assert machine.differences(DESCRIPTION, other) == (f"{key} ({DESCRIPTION[key]} here, other there)",)
 
 
-@pytest.mark.parametrize(
-    "change", [{"hypervisor": None}, {"hypervisor": "KVM"}, {"class": "whatever"}, {"extra": 1}]
-)
+@pytest.mark.parametrize("change", [{"hypervisor": None}, {"hypervisor": "KVM"}, {"class": "whatever"}, {"extra": 1}])
 def test_what_is_no_part_of_the_identity_does_not(change: dict[str, Any]) -> None:
     """A run document's machine map holds its class too."""
     assert machine.machine_class({**DESCRIPTION, **change}) == machine.machine_class(DESCRIPTION)
@@ -59,9 +57,7 @@ def test_what_is_no_part_of_the_identity_does_not(change: dict[str, Any]) -> Non
 
 def test_an_accelerator_is_seen_in_the_name() -> None:
     """It is what such a machine is for."""
-    one, eight = (
-        {**DESCRIPTION, "accelerator": gpu} for gpu in ("1 x NVIDIA H200", "8 x NVIDIA A100-SXM4-80GB")
-    )
+    one, eight = ({**DESCRIPTION, "accelerator": gpu} for gpu in ("1 x NVIDIA H200", "8 x NVIDIA A100-SXM4-80GB"))
     assert "-24g-h200-linux-" in machine.machine_class(one)
     assert "-24g-8xa100-linux-" in machine.machine_class(eight)
 

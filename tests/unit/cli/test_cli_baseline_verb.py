@@ -72,9 +72,7 @@ def test_show_as_json_holds_every_process_run(tmp_path: Path, capsys: pytest.Cap
         (["--metric", "sent"], set()),
     ],
 )
-def test_show_filters(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], options: list[str], shown: set[str]
-) -> None:
+def test_show_filters(tmp_path: Path, capsys: pytest.CaptureFixture[str], options: list[str], shown: set[str]) -> None:
     """Brackets in a pattern are themselves: they are part of keys."""
     baselines.update(tmp_path, run(case(time_metric()), case(time_metric(), key="m::test_other")))
     assert cli.main(["baseline", "show", "--dir", str(tmp_path), *options]) == 0
@@ -129,9 +127,7 @@ def test_prune_of_cases_that_are_gone(tmp_path: Path, capsys: pytest.CaptureFixt
         case(time_metric(), key="m::elsewhere", suite="other"),
     )
     baselines.update(folder, _full(0, *others))
-    name = _document(
-        tmp_path / "run.json", run(case(time_metric()), case(key="m::failed", status="failed"), second=1)
-    )
+    name = _document(tmp_path / "run.json", run(case(time_metric()), case(key="m::failed", status="failed"), second=1))
     prune = ["baseline", "prune", "--dir", str(folder), "--missing-from", name]
     assert cli.main([*prune, "--dry-run"]) == 0
     planned = capsys.readouterr().out

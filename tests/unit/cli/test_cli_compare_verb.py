@@ -141,7 +141,7 @@ def test_noise_may_be_learnt_from_baselines(tmp_path: Path, capsys: Capture) -> 
     """Where many metrics hardly vary from run to run, the interval of one run each is narrower."""
     from perfguard import baselines
 
-    quiet = [case(time_metric(), key=f"m::test_{n}") for n in range(5)]
+    quiet = [case(time_metric(), key=f"m::test_{n}") for n in range(12)]
     for second in range(4):
         baselines.update(
             tmp_path / "b",

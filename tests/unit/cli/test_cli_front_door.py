@@ -114,9 +114,7 @@ def test_a_missing_dependency_names_what_to_install(
     assert "pip install 'provider-broken'" in err
 
 
-def test_diagnose_lists_what_there_is(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
-) -> None:
+def test_diagnose_lists_what_there_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
     """Without a name, and beside the error for a wrong one."""
     _provide(tmp_path, "perfguard.diagnose", "zebra", "", monkeypatch)
     assert cli.main(["diagnose"]) == 0
