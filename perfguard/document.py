@@ -269,7 +269,7 @@ def load(path: Path) -> Run:
     """Read a run document. Raises `DocumentError` naming the file."""
     try:
         raw = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise DocumentError(str(path), f"cannot be read as JSON: {error}") from error
     return from_json(raw, str(path))
 

@@ -190,18 +190,24 @@ def _planned(item: pytest.Item) -> Any:
                 f"(it takes {', '.join(sorted(MARKER_KEYS))})"
             )
         marker |= found.kwargs
-    module, suite = _home(item)
+    module, suite = _home(Path(item.path))
     tail = item.nodeid.split("::", 1)[-1]
     callspec = getattr(item, "callspec", None)
     params = {} if callspec is None else {name: _plain(value) for name, value in callspec.params.items()}
     return PlannedCase(item.nodeid, f"{module}::{tail}", str(marker.get("group", suite)), params, marker)
 
 
-def _home(item: pytest.Item) -> tuple[str, str]:
-    """The dotted module of a test and the suite it belongs to: its package, or the folder it lies in."""
-    name = getattr(getattr(item, "module", None), "__name__", "") or Path(item.path).stem
-    parts = name.split(".")
-    return name, parts[-2] if len(parts) > 1 else Path(item.path).parent.name or "tests"
+def _home(path: Path) -> tuple[str, str]:
+    """The dotted module of a test file and its suite: its package, or the file's own name without `test_`.
+
+    Packages are found by their `__init__.py`, not by the module's name, which depends on import mode and rootdir.
+    """
+    parts = [path.stem]
+    folder = path.parent
+    while (folder / "__init__.py").is_file():
+        parts.insert(0, folder.name)
+        folder = folder.parent
+    return ".".join(parts), parts[-2] if len(parts) > 1 else path.stem.removeprefix("test_")
 
 
 def _plain(value: Any) -> Any:

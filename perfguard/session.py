@@ -53,7 +53,7 @@ class RunSession:
         self.plan = PROFILES[settings.profile].with_budget(settings.case_seconds)
         self.machine = {**describe()}
         self.machine["class"] = machine_class(self.machine)
-        self.commit = dict(commit_info(root))
+        self.commit = dict(commit_info(root, aside=settings.baselines))
         self.baselines = baselines.load(settings.baselines, self.machine["class"])
         self.judge = Judge.for_run(self.baselines, self.policy, ())
         self.stream = EventStream(new_run_id(), on_problem=warn)

@@ -138,15 +138,19 @@ def cpu_quota(cgroup: Path) -> float | None:
         return None
 
 
-def commit_info(path: Path) -> dict[str, Any]:
+def commit_info(path: Path, aside: Path | None = None) -> dict[str, Any]:
     """The git commit checked out at `path`: `id`, `branch` ("" if detached), `dirty`, `time` (ISO 8601).
 
-    `dirty` means tracked files differ from the commit. Outside git, or without it, `id` is "".
+    `dirty` means tracked files differ from the commit; changes below `aside` do not count: a series of updates
+    of baselines must not make its own commit look changed. Outside git, or without it, `id` is "".
     """
     nothing = {"id": "", "branch": "", "dirty": False, "time": ""}
     folder = path if path.is_dir() else path.parent
     git = ["git", "-C", str(folder)]
-    lines = _output([*git, "status", "--porcelain=v2", "--branch", "--untracked-files=no"]).splitlines()
+    status = [*git, "status", "--porcelain=v2", "--branch", "--untracked-files=no"]
+    # git refuses a pathspec outside of the checkout: then there is nothing to leave aside.
+    without = _output([*status, "--", ":(top)", f":(exclude){aside.resolve()}"]) if aside else ""
+    lines = (without or _output(status)).splitlines()
     head = dict(line[2:].split(" ", 1) for line in lines if line.startswith("# branch."))
     commit = head.get("branch.oid", "")
     if not commit or commit == "(initial)":

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from perfguard.baselines.reader import class_differences
 from perfguard.document import Account, Case, Gate, Metric, PhaseChange, Run
 from perfguard.events.schema import Event
 from perfguard.gate.judge import MAIN_METRIC
@@ -77,7 +78,8 @@ class TerminalReport:
         )
         others = session.baselines.other_classes
         if others and not any(m.kind == "time" for m in session.baselines.metrics.values()):
-            self._line(f"absolute times are not compared: the baselines are of {', '.join(others)}", yellow=True)
+            for name, differing in class_differences(session.settings.baselines, machine).items():
+                self._line(f"absolute times are not compared with {name}: {', '.join(differing)}", yellow=True)
         if session.endpoint is not None:
             self._line(f"live: perfguard dashboard --endpoint {session.endpoint}")
 

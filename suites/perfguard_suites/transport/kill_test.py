@@ -10,6 +10,7 @@ import argparse
 import contextlib
 import os
 import random
+import select
 import signal
 import subprocess
 import sys
@@ -28,7 +29,7 @@ from perfguard_suites.transport.connect import KINDS, connect
 from perfguard_suites.transport.errors import PeerDied
 from perfguard_suites.transport.peer import server_process
 from perfguard_suites.transport.roundtrip import Client
-from perfguard_suites.transport.server import die_with_parent
+from perfguard_suites.transport.server import CLIENT_GONE, die_with_parent
 
 _CAPACITY_BYTES = 8 * 1024 * 1024
 _LONGEST_BEFORE_KILL_S = 0.03
@@ -106,11 +107,12 @@ def kill_client(kind: str, delay_s: float, report: KillReport) -> None:
                 client.wait(delay_s)
             client.kill()
             killed_s = perf_counter()
-            try:
-                server.process.wait(_GIVE_UP_S)
-                report.notice_ms.append((perf_counter() - killed_s) * 1e3)
-            except subprocess.TimeoutExpired:
-                report.left_behind.append(f"server {server.pid} survived its client")
+            assert server.process.stdout is not None
+            said = select.select([server.process.stdout], [], [], _GIVE_UP_S)[0]
+            report.notice_ms.append((perf_counter() - killed_s) * 1e3)
+            if not said or CLIENT_GONE.encode() not in os.read(server.process.stdout.fileno(), 4096):
+                report.left_behind.append(f"server {server.pid} did not notice its client's death")
+            server.process.wait(_GIVE_UP_S)
 
 
 @contextlib.contextmanager

@@ -15,6 +15,7 @@ from time import perf_counter
 import numpy as np
 
 from perfguard_suites.transport.channel import Message, Tensor
+from perfguard_suites.transport.errors import MalformedMessage
 from perfguard_suites.transport.latency_model import MIB, SizePoint
 from perfguard_suites.transport.mix import CallRecord, CallShape, TensorShape, run_mix, unexplained_bytes
 from perfguard_suites.transport.roundtrip import Client
@@ -56,11 +57,14 @@ class Pass:
 
 @dataclass(slots=True)
 class Round:
-    """Everything one round measured; times in seconds, `sweep` by (sent, received) bytes."""
+    """Everything one round measured; times in seconds, `sweep` by (sent, received) bytes.
+
+    `amid_sweep`: the mix as it ran between the points of each sweep, which is what the sweep can predict.
+    """
 
     passes: dict[str, Pass] = field(default_factory=dict)
     sweep: dict[tuple[int, int], list[float]] = field(default_factory=dict)
-    mix_s: list[float] = field(default_factory=list)
+    amid_sweep: list[tuple[CallRecord, ...]] = field(default_factory=list)
     empties: tuple[CallRecord, ...] = ()
     echo_s: list[float] = field(default_factory=list)
     memcpy_s: float = 0.0
@@ -100,7 +104,7 @@ def _round(works: Sequence[Work], points: Sequence[CallShape], rng: random.Rando
             if record.call.method == SWEEP:
                 key = (record.call.sent_bytes, record.call.received_bytes)
                 found.sweep.setdefault(key, []).append(record.wall_ns / 1e9)
-        found.mix_s.append(sum(record.wall_ns for record in records if record.call.method != SWEEP) / 1e9)
+        found.amid_sweep.append(tuple(record for record in records if record.call.method != SWEEP))
 
     def empties() -> None:
         found.empties = tuple(run_mix(base.client, [CallShape("empty", -1, (), ())] * _EMPTIES, timeout_s=timeout_s))
@@ -130,6 +134,14 @@ def run_pass(work: Work, timeout_s: float) -> Pass:
 def server_stats(client: Client) -> Mapping[str, object]:
     """What the server says of itself: `pid`, `cpu_s`, `rss_bytes`."""
     return client.call(Message("stats")).reply.attributes
+
+
+def server_pid(client: Client) -> int:
+    """The server's process id as it says; the kernel's tables confirm or refute it. Raises `MalformedMessage`."""
+    pid = server_stats(client).get("pid")
+    if not isinstance(pid, int) or isinstance(pid, bool) or pid <= 0:
+        raise MalformedMessage("stats", f"a server of process id {pid!r:.40}", "is the peer of the same version?")
+    return pid
 
 
 def server_cpu_s(client: Client) -> float:
@@ -272,6 +284,16 @@ def _durations(record: CallRecord) -> dict[str, int]:
     return {span.name: span.end_ns - span.start_ns for span in record.spans}
 
 
-def mix_bytes_unexplained(rounds: Sequence[Round], name: str) -> int:
-    """Over all passes of that work; 0 when the shapes explain the traffic exactly."""
-    return sum(unexplained_bytes(one.passes[name].records) for one in rounds)
+def typical_mix_s(rounds: Sequence[Round]) -> float:
+    """Seconds of the mix between the sweeps: the sum over its calls of each one's median over all passes.
+
+    The sweep's figures are medians by size, so that a disturbance of a few messages counts in neither.
+    """
+    walls_ns = [[record.wall_ns for record in records] for one in rounds for records in one.amid_sweep]
+    return float(np.median(walls_ns, axis=0).sum()) / 1e9
+
+
+def mix_bytes_unexplained(rounds: Sequence[Round]) -> int:
+    """Over every pass of every work; 0 when the shapes explain the traffic exactly."""
+    passes = [one.records for found in rounds for one in found.passes.values()]
+    return sum(unexplained_bytes(records) for records in passes)

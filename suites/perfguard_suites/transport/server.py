@@ -7,6 +7,7 @@ the client. It dies with its parent, and exits when the client's end closes.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import ctypes
 import json
 import os
@@ -33,6 +34,7 @@ from perfguard_suites.transport.shm_doorbell import DEFAULT_SPIN_US
 from perfguard_suites.transport.wire import MAX_TENSORS, Spec, spec_of
 
 STOP = "stop"
+CLIENT_GONE = "client gone"
 _PR_SET_PDEATHSIG = 1
 _IDLE_SLICE_S = 60.0
 _MAX_OWNED_BYTES = 4 << 30
@@ -119,34 +121,34 @@ def _filled(spec: Spec) -> Tensor:
     return tensor
 
 
-def serve_channel(channel: Channel, handlers: Handlers) -> None:
-    """Answer requests until `stop` or until the client goes. What goes wrong in a method is an error reply."""
+def serve_channel(channel: Channel, handlers: Handlers) -> bool:
+    """Answer requests until `stop` (True) or until the client goes (False).
+
+    What goes wrong in a method, or in what arrives, is an error reply; the next request is as good as any.
+    """
     while True:
+        request = None
         try:
             request = channel.recv(_IDLE_SLICE_S)
+            tensors, attributes = handlers.answer(request, channel)
+            channel.send(Message(request.method, tensors, attributes, request.request_id, None, request.stamps))
+            if request.method == STOP:
+                return True
         except ChannelTimeout:
             continue
         except PeerDied:
-            return
-        except MalformedMessage as error:
-            channel.send(_error_reply(error, 0))
-            continue
-        try:
-            tensors, attributes = handlers.answer(request, channel)
-            channel.send(Message(request.method, tensors, attributes, request.request_id, None, request.stamps))
-        except PeerDied:
-            return
+            return False
         except (MalformedMessage, UnsendableMessage, CapacityExceeded, MemoryError) as error:
-            channel.send(_error_reply(error, request.request_id, request))
-        if request.method == STOP:
-            return
+            with contextlib.suppress(PeerDied):  # the next recv says so again
+                channel.send(_error_reply(error, request))
         # Before the next wait: views that live on would hold their slots.
-        del request, tensors
+        tensors = ()
 
 
-def _error_reply(error: Exception, request_id: int, request: Message | None = None) -> Message:
-    return Message(ERROR, (), {"problem": f"{type(error).__name__}: {error}"[:2000]}, request_id, None,
-                   request.stamps if request else None)
+def _error_reply(error: Exception, request: Message | None) -> Message:
+    """The reply to a request, or to something that was none (request id 0)."""
+    request_id, stamps = (request.request_id, request.stamps) if request else (0, None)
+    return Message(ERROR, (), {"problem": f"{type(error).__name__}: {error}"[:2000]}, request_id, None, stamps)
 
 
 def die_with_parent(parent_pid: int) -> None:
@@ -177,7 +179,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     finally:
         listener.close()
     try:
-        serve_channel(channel, Handlers())
+        if not serve_channel(channel, Handlers()):
+            # At once, for who times it: leaving takes the interpreter a while.
+            with contextlib.suppress(OSError):
+                print(CLIENT_GONE, flush=True)
     finally:
         channel.close()
     return 0

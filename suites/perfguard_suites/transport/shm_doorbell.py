@@ -33,7 +33,6 @@ _PAUSE_FIRST = 32
 _PAUSE_MOST = 256
 _LOOKS = 16
 _REACH = 4
-_ANNOUNCED_NS = 150_000
 _TIMEVAL = struct.Struct("ll")
 _SLICE_US = 1_000_000
 _fence_lock = threading.Lock()
@@ -72,11 +71,6 @@ class Spin:
             self._skip -= 1
             return 0
         return self._reach_ns
-
-    @property
-    def allowed(self) -> bool:
-        """Whether this end spins at all."""
-        return self._budget_ns > 0
 
     def succeeded(self) -> None:
         """The message came while spinning."""
@@ -117,11 +111,6 @@ class Doorbell:
         fence()
         if (self._peer[AWAITS_MESSAGE] or not TOTAL_STORE_ORDER) and not self._poke():
             raise self._death()
-
-    def announce(self) -> None:
-        """A message will be there in some 20 to 100 us: a peer asleep may get up meanwhile."""
-        if self._peer[AWAITS_MESSAGE] and TOTAL_STORE_ORDER:
-            self._poke()
 
     def _spun(self, consumed: int, until_ns: int) -> bool:
         words = self._peer
@@ -169,13 +158,6 @@ class Doorbell:
                 if not self._sleep(deadline_ns) and words[SENT] == consumed:
                     raise ChannelTimeout(self._name, f"nothing arrived within {timeout_s} s",
                                          "is the peer stopped or overloaded?")
-                if words[SENT] == consumed and spin.allowed:
-                    # Woken early, see `announce`: up and looking when the message comes.
-                    own[AWAITS_MESSAGE] = 0
-                    if self._spun(consumed, perf_counter_ns() + _ANNOUNCED_NS):
-                        break
-                    own[AWAITS_MESSAGE] = 1
-                    fence()
         except PeerDied:
             if words[SENT] == consumed:  # else its last message came first
                 raise

@@ -27,8 +27,6 @@ INLINE_BYTES = 8192  # all small tensors of a message together
 # Up to here it is cheaper even than lending memory that is borrowed already.
 INLINE_LOAN_BYTES = 1024
 _ALIGN_BYTES = 64
-_ANNOUNCED_BYTES = 2 * 1024 * 1024
-_LAST_PART_BYTES = 512 * 1024
 
 _PLACEMENT = struct.Struct("<HHIQ")  # where, slot, reserved, offset
 _unpack_placement = _PLACEMENT.unpack_from
@@ -127,20 +125,10 @@ class SharedTensors:
         for position, tensor in copies:
             source = plain(tensor)
             target: Tensor = np.ndarray(source.shape, source.dtype, self._own.memory, PAYLOAD_AT + offset)
-            if source.nbytes >= _ANNOUNCED_BYTES and source.flags.c_contiguous:
-                self._copy_announced(target.reshape(-1), source.reshape(-1))
-            else:
-                np.copyto(target, source)
+            np.copyto(target, source)
             placements[position] = _PLACEMENT.pack(_SENDERS, slot.index, 0, offset)
             self._referred.append(slot)
             offset += _aligned(tensor.nbytes)
-
-    def _copy_announced(self, target: Tensor, source: Tensor) -> None:
-        """Wake the peer shortly before the end: waking takes as long as copying the last part."""
-        last = source.size - _LAST_PART_BYTES // source.itemsize
-        np.copyto(target[:last], source[:last])
-        self._doorbell.announce()
-        np.copyto(target[last:], source[last:])
 
     def _allocate(self, size_bytes: int, timeout_s: float) -> Slot:
         waiting_helps = self._slots.peer_holds_any  # asked first: meanwhile it may give back

@@ -50,6 +50,27 @@ def test_a_checkout_tells_commit_branch_and_whether_it_changed(tmp_path: Path) -
     assert detached["id"] != head["id"]
 
 
+def test_changes_left_aside_make_no_tree_dirty(tmp_path: Path) -> None:
+    """Five updates of baselines in a row are all of one clean commit; a change elsewhere still counts."""
+    checkout = tmp_path / "checkout"
+    baselines = checkout / "baselines"
+    baselines.mkdir(parents=True)
+    _git(checkout, "init", "-q")
+    for path in (baselines / "stored", checkout / "code"):
+        path.write_text("1")
+    _git(checkout, "add", ".")
+    _git(checkout, "commit", "-q", "-m", "first")
+    (baselines / "stored").write_text("2")
+    assert commit_info(checkout)["dirty"]
+    clean = commit_info(checkout, aside=baselines)
+    assert clean["id"]
+    assert not clean["dirty"]
+    assert not commit_info(baselines, aside=baselines)["dirty"]
+    assert commit_info(checkout, aside=tmp_path / "elsewhere")["dirty"]
+    (checkout / "code").write_text("2")
+    assert commit_info(baselines, aside=baselines)["dirty"]
+
+
 def test_outside_git_there_is_no_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nor without git on the path; neither is an error."""
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))

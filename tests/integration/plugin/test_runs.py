@@ -146,6 +146,20 @@ def test_the_keys_in_baselines_do_not_depend_on_rootdir(project: Project) -> Non
     assert {m["verdict"] for m in metrics(document, "test_request").values()} <= {"same", "noisy", "faster"}
 
 
+@pytest.mark.parametrize("mode", ["prepend", "importlib"])
+def test_the_keys_do_not_depend_on_the_import_mode(project: Project, mode: str) -> None:
+    """A module in a package is `package.module`, one outside is its own name, whatever pytest calls them."""
+    package = project.path / "outer" / "perf"
+    package.mkdir(parents=True)
+    (package / "__init__.py").touch()
+    (package / "test_inner.py").write_text("def test_it(perfguard):\n    perfguard(int)\n")
+    (project.path / "outer" / "test_alone.py").write_text("def test_it(perfguard):\n    perfguard(int)\n")
+    document = project.document(f"--import-mode={mode}", "outer")
+    assert {(c["suite"], c["key"]) for c in document["cases"]} == {
+        ("perf", "perf.test_inner::test_it"), ("alone", "test_alone::test_it")
+    }
+
+
 def test_last_failed_runs_the_broken_case_only(project: Project) -> None:
     """--lf after a failure measures what failed."""
     project.run(status=1, CALLS="x")

@@ -196,9 +196,9 @@ def test_alternatives_take_turns_in_random_order() -> None:
     comparison = interleave(targets, PLAN, random.Random(4), lambda _, row: rows.append(row), clock)
     assert comparison.rounds == len(rows) >= PLAN.min_rounds
     assert comparison.ratio("b", "a").estimate == pytest.approx(3.0, rel=0.01)
-    timed = "".join(order[-2 * comparison.rounds :])
-    pairs = {timed[i : i + 2] for i in range(0, len(timed), 2)}
-    assert pairs == {"ab", "ba"}
+    blocks = "".join(order[-4 * comparison.rounds :])  # each alternative: one untimed call, then its timed block
+    turns = {blocks[i : i + 4] for i in range(0, len(blocks), 4)}
+    assert turns == {"aabb", "bbaa"}
 
 
 def test_a_comparison_needs_two_and_knows_their_names() -> None:

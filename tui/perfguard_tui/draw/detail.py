@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from perfguard.units import format_value
+from perfguard_tui.draw.alternatives import draw_alternatives
 from perfguard_tui.draw.metrics import draw_metrics, draw_notes
 from perfguard_tui.draw.phases import draw_phases
 from perfguard_tui.draw.waterfall import draw_waterfall
@@ -32,16 +33,24 @@ def draw_title(case: CaseView | None, width: int) -> Line:
 
 
 def draw_left(case: CaseView, width: int, *, alone: bool) -> list[Line]:
-    """Phases and waterfall; `alone`, also what else would stand at the right."""
-    parts = [draw_phases(case, width), draw_waterfall(case, width)]
-    if alone:
-        parts = [parts[0], draw_metrics(case, width), draw_notes(case, width), parts[1]]
-    return _joined(parts)
+    """Phases and waterfall, or where there are none the metrics; `alone`, also what else would be at the right."""
+    phases, call = draw_phases(case, width), draw_waterfall(case, width)
+    figures, notes = [draw_alternatives(case, width), draw_metrics(case, width)], draw_notes(case, width)
+    if not has_phases(case):
+        return _joined([*figures, call, notes, phases] if alone else [*figures, call])
+    return _joined([phases, *figures, notes, call] if alone else [phases, call])
 
 
 def draw_right(case: CaseView, width: int) -> list[Line]:
-    """Metrics and notes."""
+    """Metrics and notes; where the metrics stand at the left, notes and how to get phases."""
+    if not has_phases(case):
+        return _joined([draw_notes(case, width), draw_phases(case, width)])
     return _joined([draw_metrics(case, width), draw_notes(case, width)])
+
+
+def has_phases(case: CaseView) -> bool:
+    """Whether any phase is known, by the account or by the rounds so far."""
+    return bool(case.account.phases if case.account is not None else case.live_phases)
 
 
 def _joined(parts: list[list[Line]]) -> list[Line]:
