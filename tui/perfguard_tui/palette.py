@@ -6,6 +6,8 @@ With NO_COLOR Textual takes the hues away; glyphs, words and weight stay.
 
 from __future__ import annotations
 
+import functools
+
 from rich.style import Style
 from textual.theme import Theme
 
@@ -84,6 +86,7 @@ THEMES = (
 )
 
 
+@functools.cache
 def styles(*, dark: bool) -> dict[str, Style]:
     """The style of each role."""
     return {role: Style.parse(words) for role, words in (_DARK if dark else _LIGHT).items()}

@@ -41,12 +41,13 @@ class Advice:
     proviso: str = ""
 
     def __str__(self) -> str:
-        half_s = (self.saving_s.high - self.saving_s.low) / 2
-        text = f"{self.action}: {self.effect}"
-        figure = f"{_ms(abs(self.saving_s.estimate))} ± {_ms(half_s)} ms of {_ms(self.of_s)}"
-        text = f"{self.action}: {self.effect} ({_ms(self.saving_s.estimate)} ± {_ms(half_s)} ms)" \
-            if self.effect == "within noise" else f"{text} {figure}"
-        return text + (f" [{self.proviso}]" if self.proviso else "")
+        """One line: action, effect, milliseconds with half the interval's width, and the proviso."""
+        half = _ms((self.saving_s.high - self.saving_s.low) / 2)
+        if self.effect == "within noise":
+            figure = f"within noise ({_ms(self.saving_s.estimate)} ± {half} ms)"
+        else:
+            figure = f"{self.effect} {_ms(abs(self.saving_s.estimate))} ± {half} ms of {_ms(self.of_s)}"
+        return f"{self.action}: {figure}" + (f" [{self.proviso}]" if self.proviso else "")
 
 
 @dataclass(frozen=True, slots=True)

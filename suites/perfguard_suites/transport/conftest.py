@@ -17,17 +17,22 @@ SIZES = {"empty": 0, "4KiB": 4 * KIB, "1MiB": MIB, "10MiB": 10 * MIB, "64MiB": 6
 FULL_SIZES = SIZES | {"150MiB": 150 * MIB}
 # Both directions hold a message in flight and one still being read.
 CAPACITY_BYTES = 2 * 160 * MIB
+TOKENS = {"quick": 128, "standard": 256, "full": 1024}
+UNTIMED_TOKENS = 4
 UNTIMED_BYTES = 256 * KIB  # an ordinary test run moves no more than this per message
 
 Connect = Callable[..., Channel]
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """`size` runs over the profile's sizes."""
+    """`size` runs over the profile's sizes, `tokens` is its prompt length: part of the case's name, so that
+    figures of different work are never compared."""
+    config = metafunc.config
+    profile = config.getoption("perfguard_profile", None) or config.getini("perfguard_profile")
     if "size" in metafunc.fixturenames:
-        config = metafunc.config
-        profile = config.getoption("perfguard_profile", None) or config.getini("perfguard_profile")
         metafunc.parametrize("size", list(FULL_SIZES if profile == "full" else SIZES))
+    if "tokens" in metafunc.fixturenames:
+        metafunc.parametrize("tokens", [TOKENS[profile]], ids=lambda tokens: f"{tokens}-tokens")
 
 
 @pytest.fixture(scope="module")

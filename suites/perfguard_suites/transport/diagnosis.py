@@ -18,18 +18,24 @@ from perfguard_suites.transport.advice import Advice, Alternative, PhaseShare, r
 from perfguard_suites.transport.channel import Message
 from perfguard_suites.transport.connect import KINDS, SHARED_KINDS
 from perfguard_suites.transport.errors import ChannelError
-from perfguard_suites.transport.kernel_view import KernelViewUnavailable, TransportInUse
+from perfguard_suites.transport.kernel_view import TransportInUse
 from perfguard_suites.transport.latency_model import MIB, SizePoint, echo_estimate_s, fit, prediction_error
 from perfguard_suites.transport.mix import LLAMA_1B, CallShape, ModelShape, predict, predict_fused
 from perfguard_suites.transport.peer import peer
 from perfguard_suites.transport.roundtrip import Client
 from perfguard_suites.transport.rounds import Round, Work
+from perfguard_suites.transport.sock_diag import KernelViewUnavailable
 from perfguard_suites.transport.target import Target, family, open_target
 
 DEFAULT_TOKENS = 128
 DEFAULT_ROUNDS = 6
 MAX_TOKENS = 2048
 MAX_ROUNDS = 100
+MAX_TIMEOUT_S = 3600.0
+_STARTUP_TIMEOUT_S = 30.0
+_MESSAGE_TIMEOUT_S = 60.0
+_SETTLED = (f"before measuring, both ends freed a block of {rounds.SETTLING_BYTES // MIB} MiB, so that no figure depends on"
+            " what ran before; a process that never did pays more page faults on the naive wire")
 _PROBE_BYTES = 8 * MIB
 _PROBES = 4
 _MIN_CAPACITY_BYTES = 64 * MIB
@@ -99,24 +105,27 @@ class Diagnosis:
 
 def diagnose(
     target: Target, *, tokens: int = DEFAULT_TOKENS, round_count: int = DEFAULT_ROUNDS, model: ModelShape = LLAMA_1B,
-    timeout_s: float = 30.0, seed: int = 0, progress: Progress = lambda _text: None,
+    timeout_s: float = 5.0, seed: int = 0, progress: Progress = lambda _text: None,
 ) -> Diagnosis:
     """Diagnose a target on this machine now; the alternatives run on servers of their own, in the same rounds.
 
-    Raises `OptionError` for impossible options and the channel's errors when the target cannot be reached.
+    `timeout_s`: how long a running server may take to answer. Raises `OptionError` for impossible options, the
+    channel's errors when the target cannot be reached or dies.
     """
     if not 1 <= tokens <= MAX_TOKENS:
         raise OptionError("--tokens", f"{tokens} is not in 1 .. {MAX_TOKENS}", "choose a shorter prompt")
     if not 2 <= round_count <= MAX_ROUNDS:
         raise OptionError("--rounds", f"{round_count} is not in 2 .. {MAX_ROUNDS}", "6 give an interval of 97 %")
+    if not 0 < timeout_s <= MAX_TIMEOUT_S:
+        raise OptionError("--timeout", f"{timeout_s} is not in 0 .. {MAX_TIMEOUT_S:.0f} seconds", "5 is plenty here")
     calls = predict(model, tokens)
     noise = NoiseMeter()
     with contextlib.ExitStack() as stack:
         progress(f"connecting to {target.effective}")
-        client = stack.enter_context(open_target(target, capacity_bytes(calls), timeout_s))
-        in_use, resident = observe(client, timeout_s)
-        works, notes = _works(stack, target, client, calls, model, tokens, timeout_s, progress)
-        found = rounds.measure(works, round_count, seed, progress, timeout_s=timeout_s)
+        client = stack.enter_context(open_target(target, capacity_bytes(calls), timeout_s, _STARTUP_TIMEOUT_S))
+        in_use, resident = observe(client)
+        works, notes = _works(stack, target, client, calls, model, tokens, progress)
+        found = rounds.measure(works, round_count, seed, progress, timeout_s=_MESSAGE_TIMEOUT_S)
         endpoint = client.channel.endpoint
     others_cpu, _steal = noise.read()
     return replace(
@@ -131,14 +140,14 @@ def capacity_bytes(calls: Sequence[CallShape]) -> int:
     return max(_MIN_CAPACITY_BYTES, 2 * largest + 16 * MIB)
 
 
-def observe(client: Client, timeout_s: float = 10.0) -> tuple[TransportInUse, dict[str, int]]:
+def observe(client: Client) -> tuple[TransportInUse, dict[str, int]]:
     """The kernel's answer about a channel, from a few large echoes; and resident bytes of `client` and `server`."""
     pid, peer_pid = os.getpid(), rounds.server_pid(client)
     payload = np.ones(_PROBE_BYTES, np.uint8)
     try:
         before = kernel_view.look(pid, peer_pid)
         with kernel_view.QueueWatch(kernel_view.unix_inodes(before)) as watch:
-            replies = [client.call(Message("echo", (payload,)), timeout_s).reply for _ in range(_PROBES)]
+            replies = [client.call(Message("echo", (payload,)), _MESSAGE_TIMEOUT_S).reply for _ in range(_PROBES)]
         after = kernel_view.look(pid, peer_pid)
     except KernelViewUnavailable as error:
         return TransportInUse(kernel_view.UNKNOWN, 0, (f"the kernel could not be asked: {error}",)), {}
@@ -150,7 +159,7 @@ def observe(client: Client, timeout_s: float = 10.0) -> tuple[TransportInUse, di
 
 def _works(
     stack: contextlib.ExitStack, target: Target, client: Client, calls: tuple[CallShape, ...], model: ModelShape,
-    tokens: int, timeout_s: float, progress: Progress,
+    tokens: int, progress: Progress,
 ) -> tuple[list[Work], list[str]]:
     """The diagnosed channel first, then every alternative that starts; and why those that did not, did not."""
     works = [Work(target.kind, client, calls), Work("fused", client, predict_fused(model, tokens))]
@@ -158,14 +167,14 @@ def _works(
         works.append(Work("half", client, predict(replace(model, dtype="float16"), tokens)))
     if target.kind in SHARED_KINDS:
         works.append(Work("loaned", client, calls, loaned=True))
-    notes = []
+    notes = [_SETTLED]
     for kind in KINDS:
         if kind == target.kind:
             continue
         progress(f"starting {kind}")
         try:
             channel = stack.enter_context(peer(kind, capacity_bytes=capacity_bytes(calls),
-                                               startup_timeout_s=timeout_s))
+                                               startup_timeout_s=_STARTUP_TIMEOUT_S))
         except ChannelError as error:
             notes.append(f"{kind} could not be compared: {error}")
             continue

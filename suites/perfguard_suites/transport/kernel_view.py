@@ -10,7 +10,6 @@ around real traffic which of them carried the payload:
 
 from __future__ import annotations
 
-import os
 import re
 import threading
 from collections.abc import Iterable, Mapping, Sequence
@@ -182,7 +181,7 @@ class QueueWatch:
         self.peaks: dict[int, int] = dict.fromkeys(self._inodes, 0)
         self.failure = ""
 
-    def __enter__(self) -> QueueWatch:
+    def __enter__(self) -> QueueWatch:  # noqa: PYI034 - typing.Self needs Python 3.11
         if self._inodes:
             self._thread.start()
         return self
@@ -247,7 +246,7 @@ def socket_inodes(pid: int) -> frozenset[int]:
 
 def _read_link(entry: Path) -> str:
     try:
-        return os.readlink(entry)
+        return str(entry.readlink())
     except OSError:  # closed between listing and reading
         return ""
 

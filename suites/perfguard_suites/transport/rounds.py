@@ -269,8 +269,11 @@ def phase_seconds(records: Sequence[CallRecord], fixed: FixedCost) -> dict[str, 
 
 
 def payload_copies_s(records: Sequence[CallRecord], fixed: FixedCost) -> float:
-    """Seconds spent copying payload outside the transport: `copy`, and what packing and unpacking take beyond
-    an empty message's (on the naive wire both copy every byte)."""
+    """Seconds spent copying payload outside the transport.
+
+    That is `copy`, and what packing and unpacking take beyond an empty message's: on the naive wire both copy
+    every byte.
+    """
     total_ns = 0.0
     for record in records:
         spent = _durations(record)

@@ -127,7 +127,8 @@ def serve_channel(channel: Channel, handlers: Handlers) -> bool:
     What goes wrong in a method, or in what arrives, is an error reply; the next request is as good as any.
     """
     while True:
-        request = None
+        request: Message | None = None
+        tensors: tuple[Tensor, ...]
         try:
             request = channel.recv(_IDLE_SLICE_S)
             tensors, attributes = handlers.answer(request, channel)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from time import perf_counter_ns
+from typing import NoReturn
 
 import numpy.typing as npt
 
 from perfguard_suites.transport.channel import Message, Tensor
-from perfguard_suites.transport.errors import ChannelTimeout, MalformedMessage
+from perfguard_suites.transport.errors import ChannelTimeout, MalformedMessage, PeerDied
 from perfguard_suites.transport.shm_doorbell import TOTAL_STORE_ORDER, Doorbell, fence
 from perfguard_suites.transport.shm_region import CONSUMED, RECORD_BYTES, RECORDS, RING_AT, SENT, Region
 from perfguard_suites.transport.shm_tensors import SharedTensors
@@ -60,6 +61,7 @@ class ShmChannel(_SharedChannel):
         super().__init__(kind, endpoint, doorbell, own, peer)
         self._sent = 0
         self._consumed = 0
+        self._broken = False
 
     def send(self, message: Message, timeout_s: float = 10.0) -> None:
         """Tensors may be reused at once, except loans: those now belong to the peer."""
@@ -100,8 +102,7 @@ class ShmChannel(_SharedChannel):
             self._doorbell.await_message(consumed, timeout_s, tensors.tidy)
         arrived_ns = perf_counter_ns()
         if words[SENT] - consumed > RECORDS:
-            raise MalformedMessage("ring", f"{words[SENT]} messages sent after {consumed} were read",
-                                   "the peer is broken: close this channel")
+            self._distrust(words[SENT])
         if not TOTAL_STORE_ORDER:
             fence()
         at = RING_AT + consumed % RECORDS * RECORD_BYTES
@@ -114,6 +115,16 @@ class ShmChannel(_SharedChannel):
         finally:
             self._consumed = consumed + 1
             tensors.consumed()
+
+
+    def _distrust(self, sent: int) -> NoReturn:
+        """A count that cannot be: no later message can be trusted either, so this end hangs up."""
+        if self._broken:
+            raise PeerDied(self._endpoint, "hung up on a peer with impossible counts", "start the server again")
+        self._broken = True
+        self._doorbell.close()
+        raise MalformedMessage("ring", f"{sent} messages sent, but {self._consumed} were read and {RECORDS} fit",
+                               "the connection is closed: start the server again")
 
 
 class ShmZmqChannel(_SharedChannel):

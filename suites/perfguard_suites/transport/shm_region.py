@@ -24,6 +24,7 @@ import os
 from dataclasses import dataclass
 
 import numpy as np
+import psutil
 
 from perfguard_suites.transport.errors import CapacityExceeded, ChannelUnavailable, MalformedMessage
 
@@ -72,6 +73,10 @@ def create(capacity_bytes: int) -> tuple[Region, int]:
         raise ChannelUnavailable("shared memory", "needs memfd_create and seals (Linux)", "use multipart-ipc")
     if not 0 < capacity_bytes <= MAX_CAPACITY_BYTES:
         raise CapacityExceeded("capacity_bytes", f"{capacity_bytes} is not in 1..{MAX_CAPACITY_BYTES}")
+    available_bytes = psutil.virtual_memory().available  # faulting in more would call the OOM killer, not fail
+    if capacity_bytes > available_bytes:
+        raise CapacityExceeded("capacity_bytes", f"{capacity_bytes} bytes wanted, {available_bytes} are available",
+                               "set a smaller capacity_bytes")
     capacity_bytes = -(-capacity_bytes // HUGE_BYTES) * HUGE_BYTES
     descriptor = os.memfd_create("perfguard", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     try:

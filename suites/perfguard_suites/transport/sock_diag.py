@@ -11,7 +11,7 @@ import os
 import socket
 import struct
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from perfguard.errors import PerfguardError
@@ -71,7 +71,7 @@ def unix_sockets() -> list[KernelSocket]:
     """All unix sockets of this network namespace. Raises `KernelViewUnavailable`."""
     show = _SHOW_NAME | _SHOW_PEER | _SHOW_QUEUE
     request = _UNIX_REQUEST.pack(socket.AF_UNIX, 0, 0, _ANY, 0, show, _ANY, _ANY)
-    return [_parse_unix(reply) for reply in _ask(request, dump=True)]
+    return _listed(request, _parse_unix, dump=True)
 
 
 def tcp_sockets() -> list[KernelSocket]:
@@ -79,7 +79,7 @@ def tcp_sockets() -> list[KernelSocket]:
     found = []
     for family in (socket.AF_INET, socket.AF_INET6):
         request = _INET_REQUEST.pack(family, socket.IPPROTO_TCP, 1 << (_INET_INFO - 1), 0, _ANY, bytes(48))
-        found += [_parse_inet(reply) for reply in _ask(request, dump=True)]
+        found += _listed(request, _parse_inet, dump=True)
     return found
 
 
@@ -87,9 +87,16 @@ def unix_queued_bytes(inode: int) -> int:
     """Bytes that wait to be read in one unix socket; 0 when it is gone. Raises `KernelViewUnavailable`."""
     request = _UNIX_REQUEST.pack(socket.AF_UNIX, 0, 0, _ANY, inode, _SHOW_QUEUE, _ANY, _ANY)
     try:
-        return sum(_parse_unix(reply).queued_bytes for reply in _ask(request, dump=False))
+        return sum(found.queued_bytes for found in _listed(request, _parse_unix, dump=False))
     except FileNotFoundError:
         return 0
+
+
+def _listed(request: bytes, parse: Callable[[bytes], KernelSocket], *, dump: bool) -> list[KernelSocket]:
+    try:
+        return [parse(reply) for reply in _ask(request, dump=dump)]
+    except struct.error as error:
+        raise KernelViewUnavailable("sock_diag", f"a reply too short: {error}", "is this a kernel of its own?") from error
 
 
 def _ask(request: bytes, *, dump: bool) -> Iterator[bytes]:

@@ -67,13 +67,15 @@ def family(kind: str) -> str:
 
 
 @contextlib.contextmanager
-def open_target(target: Target, capacity_bytes: int, timeout_s: float) -> Iterator[Client]:
+def open_target(
+    target: Target, capacity_bytes: int, timeout_s: float, startup_timeout_s: float = 30.0
+) -> Iterator[Client]:
     """A client of the target: of the running server it names, or of one started for it.
 
-    Raises `ChannelUnavailable` within `timeout_s`, naming where the endpoint came from.
+    Raises `ChannelUnavailable`, for a running server within `timeout_s` and naming where its endpoint came from.
     """
     if not target.endpoint:
-        with peer(target.kind, capacity_bytes=capacity_bytes, startup_timeout_s=timeout_s) as channel:
+        with peer(target.kind, capacity_bytes=capacity_bytes, startup_timeout_s=startup_timeout_s) as channel:
             yield Client(channel)
         return
     try:

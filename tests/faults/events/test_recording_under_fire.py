@@ -31,9 +31,7 @@ def _run(body: str, path: Path, status: int = 0) -> str:
 
 
 def test_a_full_disk_ends_the_recording_and_not_the_run(tmp_path: Path) -> None:
-    """The system refuses to let the file grow: one problem is reported, every event is emitted, and what
-    was written before is a whole recording.
-    """
+    """The file cannot grow: one problem is reported, all events emitted, what was written is whole."""
     path = tmp_path / "a.pgrun"
     output = _run(
         """

@@ -10,6 +10,7 @@ from event_story import CASES, MODULE, Told
 from hypothesis import given
 from hypothesis import strategies as st
 
+from perfguard_tui.draw.alternatives import draw_alternatives
 from perfguard_tui.draw.detail import draw_left, draw_right, draw_title
 from perfguard_tui.draw.help import draw_footer, draw_help
 from perfguard_tui.draw.phases import phase_rows
@@ -19,7 +20,7 @@ from perfguard_tui.feed import FeedStatus
 from perfguard_tui.lines import clean, crop, fit, fit_middle, line, plain, spread, width_of
 from perfguard_tui.marks import bar, interval_bar, sparkline
 from perfguard_tui.store import Store
-from perfguard_tui.views import CaseView, RunView, SpanView
+from perfguard_tui.views import CaseView, RunView, SeriesView, SpanView
 
 SLOWER = f"{MODULE}::test_round_trip[10MiB-shm]"
 
@@ -89,9 +90,30 @@ def test_live_phases_close_too(slower: CaseView) -> None:
 
 
 def test_a_case_without_phases_says_how_to_get_them(slower: CaseView) -> None:
-    """An empty pane is an answer too."""
+    """And its metrics take the room of the phases."""
     case = dataclasses.replace(slower, account=None, live_phases=())
-    assert 'perfguard.phase("name")' in plain(draw_left(case, 80, alone=False))
+    assert 'perfguard.phase("name")' in plain(draw_left(case, 80, alone=True))
+    assert 'perfguard.phase("name")' in plain(draw_right(case, 60))
+    assert "was 1.95 ms" in plain(draw_left(case, 80, alone=False))
+
+
+def test_alternatives_are_drawn_on_one_scale() -> None:
+    """A comparison's times, shortest first, each with its factor."""
+    series = tuple(SeriesView(f"{name}_time", 3, 0, (s,), s) for name, s in (("tcp", 4e-3), ("shm", 1e-3)))
+    lines = plain(draw_alternatives(CaseView("id", "s", "n", series=series), 60)).splitlines()
+    assert lines[1].split()[:5] == ["shm", "1", "ms", "1", "x"]
+    assert lines[2].split()[:5] == ["tcp", "4", "ms", "4", "x"]
+    assert lines[2].count("█") == pytest.approx(4 * lines[1].count("█"), abs=4)
+    assert draw_alternatives(CaseView("id", "s", "n", series=series[:1]), 60) == []
+
+
+def test_a_span_without_its_parent_is_shown_by_its_whole_path(slower: CaseView) -> None:
+    """`request/copy` and `reply/copy` are not both `copy`."""
+    spans = (SpanView("request/copy", "", 0, 10), SpanView("reply", "", 10, 30), SpanView("reply/copy", "", 12, 20))
+    text = plain(draw_left(dataclasses.replace(slower, spans=spans), 80, alone=False))
+    assert "request/copy" in text
+    assert "reply/copy" not in text
+    assert "\n   copy" in text
 
 
 def test_a_waterfall_has_a_lane_for_each_side(slower: CaseView) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from perfguard.document import Account, PhaseChange
 from perfguard.units import format_value
+from perfguard_tui.draw.tree import indented
 from perfguard_tui.lines import Line, Span, fit, fit_middle
 from perfguard_tui.marks import bar
 from perfguard_tui.views import CaseView
@@ -37,7 +38,7 @@ def phase_rows(case: CaseView) -> list[PhaseRow]:
     whole_s = sum(figures.values()) + rest_s or 1.0
     changes = {change.path: change for metric in case.metrics if metric.change for change in metric.change.phases}
     rows = [
-        PhaseRow(path, _label(path, figures), figures[path], figures[path] / whole_s, changes.get(path))
+        PhaseRow(path, indented(path, figures), figures[path], figures[path] / whole_s, changes.get(path))
         for path in _in_tree_order(figures)
     ]
     return [*rows, PhaseRow(UNACCOUNTED, UNACCOUNTED, rest_s, rest_s / whole_s, changes.get(UNACCOUNTED))]
@@ -94,17 +95,6 @@ def _change(change: PhaseChange | None, width: int) -> list[Span]:
 
 def _of_account(account: Account) -> dict[str, float]:
     return {phase.path: phase.self_s / max(1, account.calls) for phase in account.phases}
-
-
-def _label(path: str, known: dict[str, float]) -> str:
-    """The name indented below its parent; the whole path where the parent is not shown."""
-    parts = path.split("/")
-    depth = 0
-    for cut in range(len(parts) - 1, 0, -1):
-        if "/".join(parts[:cut]) in known:
-            depth = cut
-            break
-    return "  " * depth + "/".join(parts[depth:])
 
 
 def _in_tree_order(figures: dict[str, float]) -> list[str]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from perfguard.units import format_value
+from perfguard_tui.draw.tree import indented
 from perfguard_tui.lines import Line, Span, fit, fit_middle, spread
 from perfguard_tui.marks import interval_bar
-from perfguard_tui.views import CaseView, SpanView
+from perfguard_tui.views import CaseView
 
 LANE_ROLES = ("lane0", "lane1", "lane2", "lane3")
 MAX_ROWS = 60
@@ -19,32 +20,29 @@ def draw_waterfall(case: CaseView, width: int) -> list[Line]:
     start_ns, end_ns = spans[0].start_ns, max(span.end_ns for span in spans)
     whole_ns = max(1, end_ns - start_ns)
     lanes = list(dict.fromkeys(span.lane for span in spans))
+    known = {span.path for span in spans}
     name_width = max(14, min(26, width // 4))
     bar_width = max(6, width - name_width - 12)
     length = format_value(whole_ns / 1e9, "s")
     lines: list[Line] = [spread([(" one call", "header")], [(f"0 … {length} ", "dim")], width)]
     for index, lane in enumerate(lanes):
         role = LANE_ROLES[index % len(LANE_ROLES)]
+        margin = ""
         if len(lanes) > 1:
             lines.append(((f" {fit(lane or 'measured thread', name_width)}", role),))
+            margin = "  "
         of_lane = [span for span in spans if span.lane == lane]
-        shown = of_lane[: max(0, MAX_ROWS - len(lines))]
-        lines += [_row(span, start_ns, whole_ns, name_width, bar_width, role) for span in shown]
+        for span in of_lane[: max(0, MAX_ROWS - len(lines))]:
+            name = fit_middle(margin + indented(span.path, known), name_width)
+            bar = _bar((span.start_ns - start_ns) / whole_ns, (span.end_ns - start_ns) / whole_ns, bar_width, role)
+            took = format_value((span.end_ns - span.start_ns) / 1e9, "s")
+            lines.append(((f" {name}", "text"), *bar, (fit(took, 10, right=True), "dim")))
     if len(spans) + len(lanes) > MAX_ROWS:
         lines.append(((f" … {len(spans)} spans in all", "dim"),))
     return lines
 
 
-def _row(span: SpanView, start_ns: int, whole_ns: int, name_width: int, bar_width: int, role: str) -> Line:
-    begin, end = (span.start_ns - start_ns) / whole_ns, (span.end_ns - start_ns) / whole_ns
-    at, drawn = interval_bar(begin, end, bar_width)
-    depth = span.path.count("/")
-    name = "  " * (depth + 1) + span.path.rpartition("/")[2]
-    spans: list[Span] = [
-        (" " + fit_middle(name, name_width), "text"),
-        ("·" * at, "rule"),
-        (drawn, role),
-        ("·" * (bar_width - at - len(drawn)), "rule"),
-        (fit(format_value((span.end_ns - span.start_ns) / 1e9, "s"), 10, right=True), "dim"),
-    ]
-    return tuple(part for part in spans if part[0])
+def _bar(begin: float, end: float, width: int, role: str) -> list[Span]:
+    at, drawn = interval_bar(begin, end, width)
+    parts = [("·" * at, "rule"), (drawn, role), ("·" * (width - at - len(drawn)), "rule")]
+    return [part for part in parts if part[0]]

@@ -11,7 +11,7 @@ from textual.strip import Strip
 from perfguard_tui.draw.table import columns_for, header, row
 from perfguard_tui.palette import SELECTED, UNFOCUSED
 from perfguard_tui.views import CaseView
-from perfguard_tui.widgets.lines_view import strip_of
+from perfguard_tui.widgets.lines_view import refresh_rows, strip_of
 
 
 class CaseTable(ScrollView, can_focus=True):
@@ -38,12 +38,17 @@ class CaseTable(ScrollView, can_focus=True):
         """Show these cases; `empty` is said when there are none."""
         if (cases, selected, empty) == (self._cases, self._selected, self._empty):
             return
-        moved = selected != self._selected or len(cases) != len(self._cases)
+        old = self._cases
+        same_rows = len(old) == len(cases) and (selected, empty) == (self._selected, self._empty)
         self._cases, self._selected, self._empty = cases, selected, empty
-        self.virtual_size = Size(self.size.width, len(cases) + 1)
-        if moved:
+        if same_rows:
+            changed = (i for i, case in enumerate(cases) if case is not old[i])
+            top = self.scroll_offset.y
+            refresh_rows(self, (i + 1 for i in changed if i >= top), top)  # row 0 is the header, which stays
+        else:
+            self.virtual_size = Size(self.size.width, len(cases) + 1)
             self.reveal()
-        self.refresh()
+            self.refresh()
 
     def reveal(self) -> None:
         """Scroll so that the selected row is on screen."""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from rich.segment import Segment
 from rich.style import Style
 from textual.app import RenderResult
-from textual.geometry import Size
+from textual.geometry import Region, Size
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 from textual.widget import Widget
@@ -26,6 +26,14 @@ def strip_of(widget: Widget, line: Line, width: int, background: Style | None = 
     return Strip(segments).adjust_cell_length(width, base)
 
 
+def refresh_rows(widget: Widget, rows: Iterable[int], scrolled: int) -> None:
+    """Have those of the rows drawn again that are on screen: a tick that changes one line costs one line."""
+    width, height = widget.size
+    regions = [Region(0, row - scrolled, width, 1) for row in rows if 0 <= row - scrolled < height]
+    if regions:
+        widget.refresh(*regions)
+
+
 class LinesView(ScrollView, can_focus=True):
     """Drawn lines that scroll."""
 
@@ -39,11 +47,15 @@ class LinesView(ScrollView, can_focus=True):
 
     def show(self, lines: Sequence[Line]) -> None:
         """Show these lines; nothing is drawn again if they are the same."""
-        new = tuple(lines)
-        if new != self._lines:
-            self._lines = new
+        old, new = self._lines, tuple(lines)
+        if new == old:
+            return
+        self._lines = new
+        if len(new) != len(old):
             self.virtual_size = Size(self.size.width, len(new))
             self.refresh()
+        else:
+            refresh_rows(self, (i for i, line in enumerate(new) if line != old[i]), self.scroll_offset.y)
 
     def render_line(self, y: int) -> Strip:
         """One line of what is on screen."""
