@@ -6,31 +6,25 @@ nothing can be in the report that was not in the stream.
 
 from __future__ import annotations
 
-import contextlib
 import random
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
 from perfguard.document import (
-    DIRECTIONS,
-    EXACT_KINDS,
     Direction,
     Kind,
-    Metric,
-    check_figure,
 )
 from perfguard.errors import MeasurementError
 from perfguard.events import EventStream
+from perfguard.figures import checked_metric, metric_of
 from perfguard.measure import Comparison, Plan, Round, interleave, sample
-from perfguard.measure.blocks import Target, prepared
+from perfguard.measure.blocks import all_prepared, prepared
 from perfguard.measure.clock import Clock
 from perfguard.spans.recorder import Span
-from perfguard.stats.quantiles import Interval, median_interval
-from perfguard.units import check_unit
+from perfguard.stats.quantiles import Interval
 
-MAX_SAMPLES = 10_000
 MAX_NOTE = 4_000
 SPANS_EVERY_NS = 100_000_000  # a waterfall ten times a second is as often as anybody looks
 MAX_EVENT_SPANS = 256
@@ -56,7 +50,7 @@ class CaseRun:
         self._claim("time")
         with prepared(fn, args, kwargs, self.device) as target:
             samples = sample(target, self.plan, self, self.clock)
-        self._emit_metric(samples.interval, samples.values_s, name="time", unit="s", kind="time")
+        self._emit_time("time", samples.interval, samples.values_s)
         self.stream.emit("account", case=self.case_id, account=asdict(samples.account))
         for text in samples.notes:
             self.note(text)
@@ -68,7 +62,7 @@ class CaseRun:
         self, alternatives: Mapping[str, Callable[[], Any]], reference: str | None, record: bool, gated: bool
     ) -> Comparison:
         """Time the alternatives interleaved; record each one's time and, by default, its ratio to `reference`."""
-        with _all_prepared(alternatives, self.device) as targets:
+        with all_prepared(alternatives, self.device) as targets:
             names = list(targets)
             first = names[0] if reference is None else reference
             if first not in targets:
@@ -80,14 +74,7 @@ class CaseRun:
             comparison = interleave(ordered, self.plan, rng, self._on_compared, self.clock)
         for name in names:
             self._claim(f"{name}_time")
-            self._emit_metric(
-                comparison.time(name),
-                comparison.times_s[name].tolist(),
-                name=f"{name}_time",
-                unit="s",
-                kind="time",
-                gated=False,
-            )
+            self._emit_time(f"{name}_time", comparison.time(name), comparison.times_s[name].tolist(), gated=False)
         if record:
             for name in names:
                 if name != first:
@@ -114,25 +101,11 @@ class CaseRun:
         Raises `MeasurementError` if it is not finite, has no sample, a unit that does not fit its kind, or a
         name that is taken.
         """
-        check_unit(kind, unit, name)
-        if direction is not None and direction not in DIRECTIONS:
-            raise MeasurementError(name, f"direction {direction!r}", "'lower' or 'higher' is better")
-        values = _figures(name, value)
-        if kind in EXACT_KINDS and any(v != int(v) for v in values):
-            raise MeasurementError(
-                name, f"a {kind} of {values[0]!r} is not exact", "record a ratio or a fraction instead"
-            )
-        self._claim(name)
-        self._emit_metric(
-            median_interval(values, self.plan.confidence),
-            values,
-            name=name,
-            unit=unit,
-            kind=kind,
-            direction=direction or ("higher" if kind == "throughput" else "lower"),
-            gated=gated,
-            limit=limit,
+        metric = checked_metric(
+            name, value, unit=unit, kind=kind, direction=direction, gated=gated, limit=limit, default_limit=self.limit
         )
+        self._claim(name)
+        self.stream.emit("metric", case=self.case_id, metric=asdict(metric))
 
     def note(self, text: str) -> None:
         """A sentence for the report of this case."""
@@ -186,63 +159,12 @@ class CaseRun:
             raise MeasurementError(name, "is recorded twice in one case", advice)
         self.names.add(name)
 
-    def _emit_metric(
-        self,
-        interval: Interval,
-        values: Sequence[float],
-        *,
-        name: str,
-        unit: str,
-        kind: Kind,
-        direction: Direction = "lower",
-        gated: bool = True,
-        limit: float | None = None,
-    ) -> None:
-        fallback = 0.0 if kind in EXACT_KINDS else self.limit
-        metric = Metric(
-            name=name,
-            unit=unit,
-            direction=direction,
-            kind=kind,
-            gated=gated,
-            n=len(values),
-            median=interval.estimate,
-            ci=(interval.low, interval.high),
-            confidence=interval.confidence,
-            samples=tuple(float(v) for v in thinned(values)),
-            limit=fallback if limit is None else limit,
-        )
+    def _emit_time(self, name: str, interval: Interval, values: Sequence[float], *, gated: bool = True) -> None:
+        metric = metric_of(name, values, interval, unit="s", kind="time", gated=gated, default_limit=self.limit)
         self.stream.emit("metric", case=self.case_id, metric=asdict(metric))
-
-
-@contextlib.contextmanager
-def _all_prepared(alternatives: Mapping[str, Callable[[], Any]], device: str) -> Iterator[dict[str, Target]]:
-    with contextlib.ExitStack() as stack:
-        yield {name: stack.enter_context(prepared(fn, device=device)) for name, fn in alternatives.items()}
 
 
 def one_call(spans: Sequence[Span], iterations: int) -> Sequence[Span]:
     """The spans of about one call out of a block of `iterations`, bounded for an event."""
     share = len(spans) if iterations <= 1 else max(1, len(spans) // iterations)
     return spans[: min(share, MAX_EVENT_SPANS)]
-
-
-def thinned(values: Sequence[float]) -> Sequence[float]:
-    """At most `MAX_SAMPLES` of the values, evenly spaced in order of measurement."""
-    if len(values) <= MAX_SAMPLES:
-        return values
-    step = len(values) / MAX_SAMPLES
-    return [values[int(i * step)] for i in range(MAX_SAMPLES)]
-
-
-def _figures(name: str, value: float | Iterable[float]) -> list[float]:
-    try:
-        raw = list(value) if isinstance(value, Iterable) else [value]
-        values = [check_figure(name, v) for v in raw]
-    except (TypeError, ValueError) as error:
-        raise MeasurementError(
-            name, f"{value!r:.80} is no figure", "record a number or a sequence of numbers"
-        ) from error
-    if not values:
-        raise MeasurementError(name, "no samples", "record at least one figure")
-    return values

@@ -50,6 +50,10 @@ class MeasurementError(PerfguardError):
     exit_status = 1
 
 
+class DuetError(PerfguardError):
+    """The other revision cannot be checked out, imported or talked to; the culprit names the revision or worker."""
+
+
 class InterruptedRun(PerfguardError):  # noqa: N818 - an ending, not a fault
     """The run was stopped before its end."""
 

@@ -12,8 +12,9 @@ from perfguard.errors import PerfguardError
 from perfguard.options import OPTIONS, settings
 
 if TYPE_CHECKING:
+    from perfguard.case_run import CaseRun
     from perfguard.fixtures import Perfguard
-    from perfguard.session import RunSession
+    from perfguard.session import PlannedCase, RunSession
 
 MARKER = (
     "perfguard(limit='10%', budget_s=5, group=..., device='cpu'): a performance test; limit: change tolerated, "
@@ -84,10 +85,10 @@ def perfguard(request: pytest.FixtureRequest) -> Perfguard:
     if runner is None:
         return Perfguard(None, "off")
     try:
-        run = runner.session.case_run(request.node.nodeid)
+        run = runner.case_run(request.node)
     except PerfguardError as error:
         raise pytest.UsageError(f"perfguard: {error}") from error
-    return Perfguard(run, runner.session.settings.profile)
+    return Perfguard(run, runner.profile)
 
 
 class Runner:
@@ -100,6 +101,15 @@ class Runner:
         self.session = session
         self.report = TerminalReport(lambda: config.pluginmanager.get_plugin("terminalreporter"), session)
         self.reports: dict[str, list[pytest.TestReport]] = {}
+
+    @property
+    def profile(self) -> str:
+        """The profile, for the fixture."""
+        return self.session.settings.profile
+
+    def case_run(self, node: pytest.Item) -> CaseRun:
+        """What the fixture of a test records into."""
+        return self.session.case_run(node.nodeid)
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -114,7 +124,7 @@ class Runner:
         if session.testsfailed and not session.config.option.continue_on_collection_errors:
             return
         try:
-            self.session.start([_planned(item) for item in session.items])
+            self.session.start([planned(item) for item in session.items])
         except PerfguardError as error:
             raise pytest.UsageError(f"perfguard: {error}") from error
         self.report.begin()
@@ -125,7 +135,7 @@ class Runner:
         self.session.start_case(item.nodeid)
         self.reports[item.nodeid] = []
         result = yield
-        status, message = _outcome(self.reports[item.nodeid])
+        status, message = outcome(self.reports[item.nodeid])
         seconds = sum(report.duration for report in self.reports.pop(item.nodeid))
         try:
             case = self.session.finish_case(item.nodeid, status, seconds, message)
@@ -178,7 +188,8 @@ class Runner:
         self.session.abort()
 
 
-def _planned(item: pytest.Item) -> Any:
+def planned(item: pytest.Item) -> PlannedCase:
+    """A test as a planned case. Raises `pytest.UsageError` for a marker that makes no sense."""
     from perfguard.session import PlannedCase
 
     marker: dict[str, Any] = {}
@@ -214,7 +225,7 @@ def _plain(value: Any) -> Any:
     return value if isinstance(value, bool | int | float | str | None) else getattr(value, "__name__", str(value))[:200]
 
 
-def _outcome(reports: list[pytest.TestReport]) -> tuple[Any, str]:
+def outcome(reports: list[pytest.TestReport]) -> tuple[Any, str]:
     """The case's status, and why if it did not pass."""
     for report in reports:
         if report.failed:

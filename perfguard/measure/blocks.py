@@ -11,7 +11,7 @@ import contextlib
 import gc
 import inspect
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -81,6 +81,13 @@ def prepared(
     finally:
         target.loop.run_until_complete(target.loop.shutdown_asyncgens())
         target.loop.close()
+
+
+@contextlib.contextmanager
+def all_prepared(alternatives: Mapping[str, Callable[[], Any]], device: str = "cpu") -> Iterator[dict[str, Target]]:
+    """Every alternative as a `Target`, closed together."""
+    with contextlib.ExitStack() as stack:
+        yield {name: stack.enter_context(prepared(fn, device=device)) for name, fn in alternatives.items()}
 
 
 def device_synchroniser(device: str) -> Callable[[], None] | None:

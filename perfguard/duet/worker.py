@@ -1,0 +1,205 @@
+"""Inside a worker: pytest collects the cases of one revision and runs them when, and as far as, it is told.
+
+A worker only ever moves on its turn. It runs a test until the test either ends or reaches `perfguard(fn)`; there
+it waits for blocks to time, so that set-up, assertions and tear-down stay outside the timing, and the other
+revision is at rest meanwhile.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import socket
+import sys
+import zlib
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from time import perf_counter_ns
+from typing import Any
+
+import pytest
+
+from perfguard.document import Direction, Kind
+from perfguard.duet.line import Line
+from perfguard.errors import DuetError, MeasurementError
+from perfguard.figures import checked_metric
+from perfguard.measure import Comparison, Plan, interleave
+from perfguard.measure.blocks import Target, all_prepared, collector_off, prepared, tidy_between_rounds
+from perfguard.measure.clock import system_clock
+from perfguard.plugin import is_case, outcome, planned
+from perfguard.spans.recorder import Recorder, recording
+
+DESCRIPTOR = "PERFGUARD_DUET_DESCRIPTOR"
+OTHER_ROOT = "PERFGUARD_DUET_OTHER_ROOT"
+COMPARE_PLAN = Plan(budget_s=0.5, min_rounds=8)
+SHORTEST_BLOCK_NS = 1_000_000
+
+
+def main(arguments: list[str]) -> int:
+    """Run pytest as a worker on the socket whose descriptor the environment names."""
+    line = Line(socket.socket(fileno=int(os.environ.pop(DESCRIPTOR))), "the run")
+    other = Path(os.environ.pop(OTHER_ROOT))
+    return int(pytest.main(arguments, plugins=[Worker(line, other)]))
+
+
+class Worker:
+    """The hooks of a worker, and the runner that the `perfguard` fixture finds."""
+
+    def __init__(self, line: Line, other_root: Path) -> None:
+        self.line = line
+        self.other_root = other_root
+        self.profile = "quick"
+        self.problems: list[str] = []
+        self.reports: list[pytest.TestReport] = []
+        self.case: WorkerCase | None = None
+
+    def pytest_configure(self, config: pytest.Config) -> None:
+        """Be what the fixture asks for."""
+        self.profile = config.getoption("perfguard_profile", None) or "quick"
+        config.pluginmanager.register(self, "perfguard-runner")
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
+        """Only performance cases."""
+        others = [item for item in items if not is_case(item)]
+        if others:
+            config.hook.pytest_deselected(items=others)
+            items[:] = [item for item in items if is_case(item)]
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        """Keep what could not be imported."""
+        if report.failed:
+            self.problems.append(f"{report.nodeid}\n{report.longreprtext}")
+
+    def pytest_runtestloop(self, session: pytest.Session) -> bool:
+        """Tell what there is, then run what is asked for, in the order asked for."""
+        self.line.send("collected", cases=[_as_map(item) for item in session.items], problems=self.problems,
+                       foreign=self._foreign())
+        items = {item.nodeid: item for item in session.items}
+        while True:
+            try:
+                message = self.line.recv(None)
+            except DuetError:
+                return True  # the run is gone
+            if message["kind"] != "run":
+                return True
+            item, following = items[message["case"]], items.get(message["next"])
+            self.reports = []
+            self.case = WorkerCase(item.nodeid, self.line)
+            item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
+            status, text = outcome(self.reports)
+            self.line.send("finished", status=status, message=text[:4000], records=self.case.records,
+                           notes=self.case.notes)
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Remember how set-up, call and tear-down went."""
+        self.reports.append(report)
+
+    def case_run(self, node: pytest.Item) -> WorkerCase:
+        """What the fixture records into."""
+        assert self.case is not None
+        return self.case
+
+    def _foreign(self) -> list[str]:
+        """Modules that were imported from the other revision's tree: then the comparison means nothing."""
+        found = []
+        for name, module in list(sys.modules.items()):
+            file = getattr(module, "__file__", None)
+            if not file or name.partition(".")[0] == "perfguard" or "site-packages" in file:
+                continue
+            if Path(file).resolve().is_relative_to(self.other_root):
+                found.append(f"{name} ({file})")
+        return found[:20]
+
+
+class WorkerCase:
+    """One case in a worker: what the fixture calls, served block by block."""
+
+    def __init__(self, case_id: str, line: Line) -> None:
+        self.case_id = case_id
+        self.line = line
+        self.records: list[dict[str, Any]] = []
+        self.notes: list[str] = []
+        self.names: set[str] = set()
+
+    def measure(self, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], device: str = "cpu") -> Any:
+        """Wait at the measuring point and time blocks as told, until told to go on."""
+        self._claim("time")
+        recorder = Recorder()
+        with prepared(fn, args, kwargs, device) as target, collector_off(), recording(recorder):
+            self.line.send("ready")
+            while True:
+                message = self.line.recv(None)
+                if message["kind"] == "calibrate":
+                    calls, block_ns = calibrate(target)
+                    recorder.take_round()
+                    self.line.send("calibrated", calls=calls, block_ns=block_ns)
+                elif message["kind"] == "block":
+                    calls = int(message["calls"])
+                    block_ns = target.block_ns(calls, perf_counter_ns)
+                    phases = recorder.take_round()
+                    tidy_between_rounds()
+                    self.line.send("timed", ns=block_ns, phases={p: own for p, (_, own, _) in phases.totals.items()},
+                                   counts={p: count for p, (_, _, count) in phases.totals.items()})
+                else:
+                    return target.result
+
+    def compare(self, alternatives: Mapping[str, Callable[[], Any]], reference: str | None, record: bool,
+                gated: bool) -> Comparison:
+        """Alternatives are timed here, on this side's turn: their ratio needs no other revision to be fair."""
+        first = next(iter(alternatives)) if reference is None else reference
+        if first not in alternatives:
+            raise MeasurementError("perfguard.compare", f"the reference {first!r} is none of the alternatives")
+        ordered = {first: alternatives[first]} | {n: f for n, f in alternatives.items() if n != first}
+        with all_prepared(ordered, "cpu") as targets:
+            rng = random.Random(zlib.crc32(self.case_id.encode()))
+            comparison = interleave(targets, COMPARE_PLAN, rng, lambda *_: None)
+        if record:
+            for name in ordered:
+                if name != first:
+                    self.record_ratio(comparison, f"{name}_over_{first}", name, first, gated=gated)
+        return comparison
+
+    def record_ratio(self, comparison: Comparison, metric: str, name: str, reference: str, **options: Any) -> None:
+        """Record the ratio of two compared alternatives."""
+        self.record(metric, comparison.ratios(name, reference).tolist(), unit="", kind="ratio", **options)
+
+    def record(self, name: str, value: float | Iterable[float], *, unit: str, kind: Kind = "time",
+               direction: Direction | None = None, gated: bool = True, limit: float | None = None) -> None:
+        """Record a figure; it travels with the end of the case. Raises `MeasurementError` as in an ordinary run."""
+        metric = checked_metric(name, value, unit=unit, kind=kind, direction=direction, gated=gated, limit=limit,
+                                   default_limit=-1.0)
+        self._claim(name)
+        self.records.append({"name": name, "unit": unit, "kind": kind, "direction": metric.direction, "gated": gated,
+                             "limit": None if metric.limit < 0 else metric.limit, "median": metric.median})
+
+    def note(self, text: str) -> None:
+        """A sentence for the report."""
+        self.notes.append(str(text)[:4000])
+
+    def _claim(self, name: str) -> None:
+        if name in self.names:
+            raise MeasurementError(name, "is recorded twice in one case", "give each metric of a case a name of its own")
+        self.names.add(name)
+
+
+def calibrate(target: Target) -> tuple[int, int]:
+    """Calls per block so that a block lasts a millisecond, found by running: these calls warm the function up."""
+    shortest_ns = max(SHORTEST_BLOCK_NS, system_clock().shortest_round_ns)
+    calls = 1
+    target.block_ns(1, perf_counter_ns)
+    while True:
+        block_ns = target.block_ns(calls, perf_counter_ns)
+        if block_ns >= shortest_ns or calls >= 10_000_000:
+            return calls, block_ns
+        calls = max(calls + 1, int(calls * min(100.0, 1.2 * shortest_ns / max(block_ns, 1))))
+
+
+def _as_map(item: pytest.Item) -> dict[str, Any]:
+    case = planned(item)
+    return {"id": case.id, "key": case.key, "suite": case.suite, "params": dict(case.params),
+            "marker": {name: value for name, value in case.marker.items() if isinstance(value, int | float | str)}}
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
