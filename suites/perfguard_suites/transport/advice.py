@@ -72,8 +72,9 @@ def rank(base_s: Sequence[float], alternatives: Sequence[Alternative]) -> tuple[
 def shares(phase_s: Mapping[str, Sequence[float]], wall_s: Sequence[float]) -> tuple[PhaseShare, ...]:
     """Largest first. `phase_s[name][i]`, `wall_s[i]`: seconds of one pass of the mix in round i."""
     wall = float(np.sum(wall_s))
-    found = [PhaseShare(name, median_interval(values), float(np.sum(values)) / wall)
-             for name, values in phase_s.items()]
+    found = [
+        PhaseShare(name, median_interval(values), float(np.sum(values)) / wall) for name, values in phase_s.items()
+    ]
     return tuple(sorted(found, key=lambda s: -s.share))
 
 
@@ -82,8 +83,9 @@ def _advise(base_s: Sequence[float], alternative: Alternative) -> Advice:
         raise ValueError(f"{alternative.name}: {len(alternative.seconds)} rounds, the base has {len(base_s)}")
     saving = median_interval(np.asarray(base_s) - np.asarray(alternative.seconds))
     effect: Effect = "saves" if saving.low > 0 else "costs" if saving.high < 0 else "within noise"
-    return Advice(alternative.name, alternative.action, saving, float(np.median(base_s)), len(base_s), effect,
-                  alternative.proviso)
+    return Advice(
+        alternative.name, alternative.action, saving, float(np.median(base_s)), len(base_s), effect, alternative.proviso
+    )
 
 
 def _ms(seconds: float) -> str:

@@ -36,8 +36,13 @@ def main(argv: list[str]) -> int:
     Raises `OptionError` and the channel's errors, which the command line turns into exit statuses.
     """
     options = _parser().parse_args(argv)
-    diagnosis = diagnose(options.endpoint, tokens=options.tokens, rounds=options.rounds, timeout_s=options.timeout,
-                         progress=_show if sys.stderr.isatty() else _silent)
+    diagnosis = diagnose(
+        options.endpoint,
+        tokens=options.tokens,
+        rounds=options.rounds,
+        timeout_s=options.timeout,
+        progress=_show if sys.stderr.isatty() else _silent,
+    )
     if sys.stderr.isatty():
         print("\r\x1b[K", end="", file=sys.stderr, flush=True)
     print(json.dumps(as_document(diagnosis), indent=2) if options.json else as_text(diagnosis), end="")
@@ -47,8 +52,12 @@ def main(argv: list[str]) -> int:
 
 
 def diagnose(
-    endpoint: str | None = None, *, tokens: int = DEFAULT_TOKENS, rounds: int = DEFAULT_ROUNDS,
-    timeout_s: float = 5.0, environment: Mapping[str, str] | None = None,
+    endpoint: str | None = None,
+    *,
+    tokens: int = DEFAULT_TOKENS,
+    rounds: int = DEFAULT_ROUNDS,
+    timeout_s: float = 5.0,
+    environment: Mapping[str, str] | None = None,
     progress: Callable[[str], None] = lambda _text: None,
 ) -> Diagnosis:
     """The diagnosis of an endpoint (a kind, or `kind+address` of a running server) on this machine now.
@@ -61,18 +70,40 @@ def diagnose(
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog=PROGRAM, description="Which transport is really in use, where its time goes, what would help.",
-                     epilog=f"{' and '.join(ENVIRONMENT)} override the endpoint; the report says when one does.")
-    parser.add_argument("--endpoint", metavar="E", default=None,
-                        help=f"a kind ({', '.join(KINDS)}), or the kind+address that a running server printed"
-                             f" (default {DEFAULT_ENDPOINT})")
-    parser.add_argument("--tokens", metavar="N", type=int, default=DEFAULT_TOKENS,
-                        help=f"prompt length of the workload mix, at most {MAX_TOKENS} (default {DEFAULT_TOKENS};"
-                             " the seeds' 1024 moves 7 GB a pass)")
-    parser.add_argument("--rounds", metavar="N", type=int, default=DEFAULT_ROUNDS,
-                        help=f"measured rounds, each in its own random order (default {DEFAULT_ROUNDS})")
-    parser.add_argument("--timeout", metavar="S", type=float, default=5.0,
-                        help="seconds that a running server may take to answer (default 5)")
+    parser = _Parser(
+        prog=PROGRAM,
+        description="Which transport is really in use, where its time goes, what would help.",
+        epilog=f"{' and '.join(ENVIRONMENT)} override the endpoint; the report says when one does.",
+    )
+    parser.add_argument(
+        "--endpoint",
+        metavar="E",
+        default=None,
+        help=f"a kind ({', '.join(KINDS)}), or the kind+address that a running server printed"
+        f" (default {DEFAULT_ENDPOINT})",
+    )
+    parser.add_argument(
+        "--tokens",
+        metavar="N",
+        type=int,
+        default=DEFAULT_TOKENS,
+        help=f"prompt length of the workload mix, at most {MAX_TOKENS} (default {DEFAULT_TOKENS};"
+        " 1024 move 7 GB a pass)",
+    )
+    parser.add_argument(
+        "--rounds",
+        metavar="N",
+        type=int,
+        default=DEFAULT_ROUNDS,
+        help=f"measured rounds, each in its own random order (default {DEFAULT_ROUNDS})",
+    )
+    parser.add_argument(
+        "--timeout",
+        metavar="S",
+        type=float,
+        default=5.0,
+        help="seconds that a running server may take to answer (default 5)",
+    )
     parser.add_argument("--json", action="store_true", help="print the diagnosis as a JSON document")
     return parser
 

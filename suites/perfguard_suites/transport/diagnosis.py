@@ -22,20 +22,22 @@ from perfguard_suites.transport.kernel_view import TransportInUse
 from perfguard_suites.transport.latency_model import MIB, SizePoint, echo_estimate_s, fit, prediction_error
 from perfguard_suites.transport.mix import LLAMA_1B, CallShape, ModelShape, predict, predict_fused
 from perfguard_suites.transport.peer import peer
-from perfguard_suites.transport.roundtrip import Client
 from perfguard_suites.transport.rounds import Round, Work
+from perfguard_suites.transport.roundtrip import Client
 from perfguard_suites.transport.sock_diag import KernelViewUnavailable
 from perfguard_suites.transport.target import Target, family, open_target
 
 DEFAULT_TOKENS = 128
-DEFAULT_ROUNDS = 6
+DEFAULT_ROUNDS = 9
 MAX_TOKENS = 2048
 MAX_ROUNDS = 100
 MAX_TIMEOUT_S = 3600.0
 _STARTUP_TIMEOUT_S = 30.0
 _MESSAGE_TIMEOUT_S = 60.0
-_SETTLED = (f"before measuring, both ends freed a block of {rounds.SETTLING_BYTES // MIB} MiB, so that no figure depends on"
-            " what ran before; a process that never did pays more page faults on the naive wire")
+_SETTLED = (
+    f"before measuring, both ends freed a block of {rounds.SETTLING_BYTES // MIB} MiB, so that no figure depends"
+    " on what ran before; a process that never did pays more page faults on the naive wire"
+)
 _PROBE_BYTES = 8 * MIB
 _PROBES = 4
 _MIN_CAPACITY_BYTES = 64 * MIB
@@ -104,8 +106,14 @@ class Diagnosis:
 
 
 def diagnose(
-    target: Target, *, tokens: int = DEFAULT_TOKENS, round_count: int = DEFAULT_ROUNDS, model: ModelShape = LLAMA_1B,
-    timeout_s: float = 5.0, seed: int = 0, progress: Progress = lambda _text: None,
+    target: Target,
+    *,
+    tokens: int = DEFAULT_TOKENS,
+    round_count: int = DEFAULT_ROUNDS,
+    model: ModelShape = LLAMA_1B,
+    timeout_s: float = 5.0,
+    seed: int = 0,
+    progress: Progress = lambda _text: None,
 ) -> Diagnosis:
     """Diagnose a target on this machine now; the alternatives run on servers of their own, in the same rounds.
 
@@ -115,7 +123,11 @@ def diagnose(
     if not 1 <= tokens <= MAX_TOKENS:
         raise OptionError("--tokens", f"{tokens} is not in 1 .. {MAX_TOKENS}", "choose a shorter prompt")
     if not 2 <= round_count <= MAX_ROUNDS:
-        raise OptionError("--rounds", f"{round_count} is not in 2 .. {MAX_ROUNDS}", "6 give an interval of 97 %")
+        raise OptionError(
+            "--rounds",
+            f"{round_count} is not in 2 .. {MAX_ROUNDS}",
+            "9 give an interval of 96 % that one outlier does not move",
+        )
     if not 0 < timeout_s <= MAX_TIMEOUT_S:
         raise OptionError("--timeout", f"{timeout_s} is not in 0 .. {MAX_TIMEOUT_S:.0f} seconds", "5 is plenty here")
     calls = predict(model, tokens)
@@ -130,7 +142,10 @@ def diagnose(
     others_cpu, _steal = noise.read()
     return replace(
         _conclude(target, endpoint, in_use, found, calls, works),
-        tokens=tokens, resident_bytes=resident, others_cpu=others_cpu, notes=tuple(notes),
+        tokens=tokens,
+        resident_bytes=resident,
+        others_cpu=others_cpu,
+        notes=tuple(notes),
     )
 
 
@@ -152,14 +167,20 @@ def observe(client: Client) -> tuple[TransportInUse, dict[str, int]]:
     except KernelViewUnavailable as error:
         return TransportInUse(kernel_view.UNKNOWN, 0, (f"the kernel could not be asked: {error}",)), {}
     addresses = [int(tensor.__array_interface__["data"][0]) for reply in replies for tensor in reply.tensors]
-    in_use = kernel_view.decide(before, after, 2 * _PROBES * _PROBE_BYTES, queue_peaks=watch.peaks,
-                                payload_addresses=addresses)
+    in_use = kernel_view.decide(
+        before, after, 2 * _PROBES * _PROBE_BYTES, queue_peaks=watch.peaks, payload_addresses=addresses
+    )
     return in_use, {"client": after.resident_bytes[pid], "server": after.resident_bytes[peer_pid]}
 
 
 def _works(
-    stack: contextlib.ExitStack, target: Target, client: Client, calls: tuple[CallShape, ...], model: ModelShape,
-    tokens: int, progress: Progress,
+    stack: contextlib.ExitStack,
+    target: Target,
+    client: Client,
+    calls: tuple[CallShape, ...],
+    model: ModelShape,
+    tokens: int,
+    progress: Progress,
 ) -> tuple[list[Work], list[str]]:
     """The diagnosed channel first, then every alternative that starts; and why those that did not, did not."""
     works = [Work(target.kind, client, calls), Work("fused", client, predict_fused(model, tokens))]
@@ -173,8 +194,9 @@ def _works(
             continue
         progress(f"starting {kind}")
         try:
-            channel = stack.enter_context(peer(kind, capacity_bytes=capacity_bytes(calls),
-                                               startup_timeout_s=_STARTUP_TIMEOUT_S))
+            channel = stack.enter_context(
+                peer(kind, capacity_bytes=capacity_bytes(calls), startup_timeout_s=_STARTUP_TIMEOUT_S)
+            )
         except ChannelError as error:
             notes.append(f"{kind} could not be compared: {error}")
             continue
@@ -183,14 +205,19 @@ def _works(
 
 
 def _conclude(
-    target: Target, endpoint: str, in_use: TransportInUse, found: Sequence[Round], calls: Sequence[CallShape],
+    target: Target,
+    endpoint: str,
+    in_use: TransportInUse,
+    found: Sequence[Round],
+    calls: Sequence[CallShape],
     works: Sequence[Work],
 ) -> Diagnosis:
     base = target.kind
     fixed = [rounds.fixed_cost(one.empties) for one in found]
     phases = [rounds.phase_seconds(one.passes[base].records, cost) for one, cost in zip(found, fixed, strict=True)]
-    copies_s = [rounds.payload_copies_s(one.passes[base].records, cost)
-                for one, cost in zip(found, fixed, strict=True)]
+    copies_s = [
+        rounds.payload_copies_s(base, one.passes[base].records, cost) for one, cost in zip(found, fixed, strict=True)
+    ]
     walls = {work.name: tuple(one.passes[work.name].wall_s for one in found) for work in works}
     by_phase = {name: [one[name] for one in phases] for name in rounds.PHASES}
     return Diagnosis(
@@ -235,15 +262,23 @@ def _predict(found: Sequence[Round], calls: Sequence[CallShape]) -> Prediction:
     echo_s = float(np.median([seconds for one in found for seconds in one.echo_s]))
     misleading_s = echo_estimate_s(echo_s, 2 * rounds.ECHO_BYTES, sum(sent) + sum(received))
     return Prediction(
-        model.name, model.held_out_error, predicted_s, measured_s, prediction_error(predicted_s, measured_s),
-        echo_s, misleading_s, prediction_error(misleading_s, measured_s),
+        model.name,
+        model.held_out_error,
+        predicted_s,
+        measured_s,
+        prediction_error(predicted_s, measured_s),
+        echo_s,
+        misleading_s,
+        prediction_error(misleading_s, measured_s),
     )
 
 
 def _alternatives(works: Sequence[Work], walls: Mapping[str, tuple[float, ...]]) -> Iterator[Alternative]:
     special = {
-        "fused": ("4 calls a layer instead of 6, 66 in all",
-                  "keys and values stay on the server; softmax, norms and SiLU stay trusted"),
+        "fused": (
+            "4 calls a layer instead of 6, 66 in all",
+            "keys and values stay on the server; softmax, norms and SiLU stay trusted",
+        ),
         "half": ("fp16 on the wire instead of fp32", "costs precision; converting is not counted"),
         "loaned": ("requests computed into loaned buffers", "the trusted process writes its results there"),
     }
@@ -258,5 +293,9 @@ def _cpu(name: str, found: Sequence[Round]) -> CpuCost:
     def median(values: list[float]) -> float:
         return float(np.median(values)) if values else math.nan
 
-    return CpuCost(name, median([p.wall_s for p in passes]), median([p.client_cpu_s for p in passes]),
-                   median([p.server_cpu_s for p in passes]))
+    return CpuCost(
+        name,
+        median([p.wall_s for p in passes]),
+        median([p.client_cpu_s for p in passes]),
+        median([p.server_cpu_s for p in passes]),
+    )

@@ -10,6 +10,7 @@ from perfguard.stats import Interval
 from perfguard_suites.transport.diagnosis import Diagnosis
 from perfguard_suites.transport.latency_model import KIB, MIB, SizePoint
 
+_DISTURBED = 0.1
 SCHEMA = "perfguard.transport-diagnosis/1"
 
 
@@ -25,17 +26,21 @@ def as_text(diagnosis: Diagnosis) -> str:
 
 
 def headline(d: Diagnosis) -> str:
-    """The finding in one line: the copies' share, and the best measured advice."""
+    """The finding in one line: the shares of copying, moving and waking, and the best measured advice."""
+    share = {found.phase: found.share for found in d.phases}
+    finding = f"copies {d.copies.share:.0%} of the time, wire {share['wire']:.0%}, waking {share['wake-up']:.0%}"
     best = d.advice[0] if d.advice and d.advice[0].effect == "saves" else None
-    finding = f"copies of the payload: {d.copies.share:.0%} of the time"
     return f"{finding}; {best}" if best else f"{finding}; nothing measured here would save time"
 
 
 def _head(d: Diagnosis) -> Iterator[str]:
     yield f"Transport diagnosis of {d.target.effective}: {headline(d)}"
-    yield (f"  {d.calls} calls for {d.tokens} tokens, {d.sent_bytes / MIB:.2f} MiB sent and"
-           f" {d.received_bytes / MIB:.2f} received a pass, {d.rounds} rounds;"
-           f" other processes used {d.others_cpu:.0%} of the CPUs meanwhile")
+    yield (
+        f"  {d.calls} calls for {d.tokens} tokens, {d.sent_bytes / MIB:.2f} MiB sent and"
+        f" {d.received_bytes / MIB:.2f} received a pass, {d.rounds} rounds;"
+        f" other processes used {d.others_cpu:.0%} of the CPUs meanwhile"
+        + (": disturbed, repeat it when they are quiet" if d.others_cpu > _DISTURBED else "")
+    )
     for warning in d.warnings:
         yield f"  WARNING: {warning}"
     yield ""
@@ -64,15 +69,20 @@ def _sizes(d: Diagnosis) -> Iterator[str]:
 def _phases(d: Diagnosis) -> Iterator[str]:
     exact = "exactly as the shapes predict" if not d.bytes_unexplained else f"{d.bytes_unexplained} UNEXPLAINED"
     yield f"Where the time of the mix goes: {_interval(d.mix_s)} a pass; payload bytes {exact}"
+    naive = d.target.kind.startswith("naive")
     for share in d.phases:
         yield f"  {share.phase:<12} {share.share:>6.1%}  {_interval(share.seconds)}"
-    yield (f"  copies of the payload in all: {d.copies.share:.1%}, {_interval(d.copies.seconds)}"
-           " (copy, and packing and unpacking beyond an empty message's)")
-    yield (f"  for scale: one memcpy of the same bytes {_ms(d.memcpy_s.estimate)}, an empty round trip"
-           f" {d.empty_s.estimate * 1e6:.0f} µs")
+    yield (
+        f"  copies of the payload: {d.copies.share:.1%}, {_interval(d.copies.seconds)}"
+        + (" (copy, and packing and unpacking beyond an empty message's)" if naive else "")
+    )
+    yield (
+        f"  for scale: one memcpy of the same bytes {_ms(d.memcpy_s.estimate)}, an empty round trip"
+        f" {d.empty_s.estimate * 1e6:.0f} µs"
+    )
     if d.target.kind != "shm":
         yield "  wake-up is what an empty message takes between packed and arrived, wire is the rest of that stretch"
-    if d.target.kind.startswith("naive"):
+    if naive:
         yield "  wire holds further copies: ZeroMQ's own, into the kernel, and out of it"
     yield ""
 
@@ -80,17 +90,23 @@ def _phases(d: Diagnosis) -> Iterator[str]:
 def _prediction(d: Diagnosis) -> Iterator[str]:
     p = d.prediction
     yield "The mix foretold from the sizes above"
-    yield (f"  fit ({p.model}; {p.held_out_error:.1%} off on sizes left out): {_ms(p.predicted_s)},"
-           f" measured {_ms(p.measured_s)}: {p.error:.1%} off")
-    yield (f"  one 10 MiB echo ({_ms(p.echo_s)} a round trip) would promise {_ms(p.echo_estimate_s)}:"
-           f" {p.echo_error:.0%} off")
+    yield (
+        f"  fit ({p.model}; {p.held_out_error:.1%} off on sizes left out): {_ms(p.predicted_s)},"
+        f" measured {_ms(p.measured_s)} (sum of each call's median): {p.error:.1%} off"
+    )
+    yield (
+        f"  one 10 MiB echo ({_ms(p.echo_s)} a round trip) would promise {_ms(p.echo_estimate_s)}:"
+        f" {p.echo_error:.0%} off"
+    )
     yield ""
 
 
 def _advice(d: Diagnosis) -> Iterator[str]:
     confidence = d.advice[0].saving_s.confidence if d.advice else 0.0
-    yield (f"Advice, each line measured in the same {d.rounds} rounds (paired differences, median ±"
-           f" half the {confidence:.0%} interval)")
+    yield (
+        f"Advice, each line measured in the same {d.rounds} rounds (paired differences, median ±"
+        f" half the {confidence:.0%} interval)"
+    )
     for number, advice in enumerate(d.advice, 1):
         yield f"  {number}. {advice}"
     yield ""
@@ -101,8 +117,10 @@ def _cpu(d: Diagnosis) -> Iterator[str]:
     yield f"  {'':<14} {'wall':>10} {'client CPU':>11} {'server CPU':>11} {'CPUs busy':>10}"
     for cost in d.cpu:
         busy = (cost.client_cpu_s + cost.server_cpu_s) / cost.wall_s
-        yield (f"  {cost.name:<14} {_ms(cost.wall_s):>10} {_ms(cost.client_cpu_s):>11} {_ms(cost.server_cpu_s):>11}"
-               f" {busy:>10.2f}")
+        yield (
+            f"  {cost.name:<14} {_ms(cost.wall_s):>10} {_ms(cost.client_cpu_s):>11} {_ms(cost.server_cpu_s):>11}"
+            f" {busy:>10.2f}"
+        )
     yield ""
 
 

@@ -225,8 +225,14 @@ def _peers_of(mine: KernelSocket, sockets: Sequence[KernelSocket]) -> list[Kerne
         return [s for s in sockets if s.family == "unix" and mine.peer_inode and s.inode == mine.peer_inode]
     if mine.state != "established":
         return []
-    return [s for s in sockets if s.family != "unix" and s.inode != mine.inode
-            and _plain(s.local) == _plain(mine.remote) and _plain(s.remote) == _plain(mine.local)]
+    return [
+        s
+        for s in sockets
+        if s.family != "unix"
+        and s.inode != mine.inode
+        and _plain(s.local) == _plain(mine.remote)
+        and _plain(s.remote) == _plain(mine.local)
+    ]
 
 
 def _plain(address: str) -> str:
@@ -239,8 +245,11 @@ def socket_inodes(pid: int) -> frozenset[int]:
     try:
         links = [_read_link(entry) for entry in Path(f"/proc/{pid}/fd").iterdir()]
     except OSError as error:
-        raise KernelViewUnavailable(f"process {pid}", f"its descriptors cannot be read: {error.strerror}",
-                                    "it must be alive, on this host, and of the same user") from error
+        raise KernelViewUnavailable(
+            f"process {pid}",
+            f"its descriptors cannot be read: {error.strerror}",
+            "it must be alive, on this host, and of the same user",
+        ) from error
     return frozenset(int(link[8:-1]) for link in links if link.startswith("socket:["))
 
 
@@ -268,8 +277,11 @@ def _maps(pid: int) -> str:
     try:
         return Path(f"/proc/{pid}/maps").read_text(encoding="utf-8", errors="backslashreplace")
     except OSError as error:
-        raise KernelViewUnavailable(f"process {pid}", f"its mappings cannot be read: {error.strerror}",
-                                    "it must be alive, on this host, and of the same user") from error
+        raise KernelViewUnavailable(
+            f"process {pid}",
+            f"its mappings cannot be read: {error.strerror}",
+            "it must be alive, on this host, and of the same user",
+        ) from error
 
 
 def shared_mappings(own_maps: str, peer_maps: str) -> tuple[SharedMapping, ...]:

@@ -96,8 +96,11 @@ class ModelShape:
             if not 1 <= value <= MAX_FIGURE:
                 raise OptionError(f"model shape: {name}", f"{value} is not in 1 .. {MAX_FIGURE}", "check the figure")
         if self.heads % self.kv_heads:
-            raise OptionError("model shape: kv_heads", f"{self.heads} heads do not share {self.kv_heads} evenly",
-                           "take a divisor of heads")
+            raise OptionError(
+                "model shape: kv_heads",
+                f"{self.heads} heads do not share {self.kv_heads} evenly",
+                "take a divisor of heads",
+            )
         if self.dtype not in WIRE_DTYPES:
             raise OptionError("model shape: dtype", f"unknown {self.dtype!r}", f"use one of {', '.join(WIRE_DTYPES)}")
 
@@ -107,6 +110,7 @@ LLAMA_1B = ModelShape()
 
 def predict(shape: ModelShape = LLAMA_1B, tokens: int = 1024) -> tuple[CallShape, ...]:
     """The calls of one prefill of `tokens` tokens in order: embedding, 6 per layer, head. Raises `OptionError`."""
+
     def parts(layer: int, build: _Builder) -> Iterator[CallShape]:
         per_head, scores = build.per_head(), build.scores()
         yield build.call("qkv", layer, [build.hidden()], [build.query(), build.key_value(), build.key_value()])
@@ -177,8 +181,9 @@ class _Builder:
         return self.call("embedding", -1, [TensorShape((1, self.tokens), "int64")], [self.hidden()])
 
     def head(self) -> CallShape:
-        return self.call("head", -1, [self._tensor(1, 1, self.shape.hidden)],
-                         [self._tensor(1, 1, self.shape.vocabulary)])
+        return self.call(
+            "head", -1, [self._tensor(1, 1, self.shape.hidden)], [self._tensor(1, 1, self.shape.vocabulary)]
+        )
 
     def call(self, method: str, layer: int, request: list[TensorShape], reply: list[TensorShape]) -> CallShape:
         return CallShape(method, layer, tuple(request), tuple(reply))
@@ -232,8 +237,11 @@ def _run_call(client: Client, call: CallShape, payload: Tensor | None, timeout_s
     sent, received = channel.payload_bytes()
     found = tuple([TensorShape(tuple(t.shape), name_of(t.dtype)) for t in trip.reply.tensors])
     if found != call.reply:
-        raise MixMismatch(f"{call.method} of layer {call.layer}", f"replied with {found}, predicted {call.reply}",
-                          "is the server of the same version?")
+        raise MixMismatch(
+            f"{call.method} of layer {call.layer}",
+            f"replied with {found}, predicted {call.reply}",
+            "is the server of the same version?",
+        )
     return CallRecord(call, end_ns - begin_ns, trip.spans, sent - sent_before, received - received_before)
 
 

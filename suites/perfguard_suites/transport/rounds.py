@@ -95,6 +95,7 @@ def _round(works: Sequence[Work], points: Sequence[CallShape], rng: random.Rando
     def mix(work: Work) -> Callable[[], None]:
         def run() -> None:
             found.passes[work.name] = run_pass(work, timeout_s)
+
         return run
 
     def sweep() -> None:
@@ -191,18 +192,21 @@ def sweep_points(calls: Sequence[CallShape]) -> tuple[CallShape, ...]:
     """
     most_sent = max(call.sent_bytes for call in calls)
     most_received = max(call.received_bytes for call in calls)
-    most_both = max(call.sent_bytes + call.received_bytes for call in calls) // 2
+    most_both = min(most_sent, most_received, max(call.sent_bytes + call.received_bytes for call in calls) // 2)
     tensor_sent = max(tensor.size_bytes for call in calls for tensor in call.request)
     tensor_received = max(tensor.size_bytes for call in calls for tensor in call.reply)
 
     def sizes(top: int) -> list[int]:
         return [*(size for size in _SWEEP_SIZES if size < top), top]
 
-    pairs = [(0, 0), *((n, 0) for n in sizes(most_sent)), *((0, n) for n in sizes(most_received)),
-             *((n, n) for n in sizes(most_both))]
+    pairs = [
+        (0, 0),
+        *((n, 0) for n in sizes(most_sent)),
+        *((0, n) for n in sizes(most_received)),
+        *((n, n) for n in sizes(most_both)),
+    ]
     return tuple(
-        CallShape(SWEEP, -1, _pieces(sent, tensor_sent), _pieces(received, tensor_received))
-        for sent, received in pairs
+        CallShape(SWEEP, -1, _pieces(sent, tensor_sent), _pieces(received, tensor_received)) for sent, received in pairs
     )
 
 
@@ -268,18 +272,19 @@ def phase_seconds(records: Sequence[CallRecord], fixed: FixedCost) -> dict[str, 
     return {name: ns / 1e9 for name, ns in totals.items()}
 
 
-def payload_copies_s(records: Sequence[CallRecord], fixed: FixedCost) -> float:
-    """Seconds spent copying payload outside the transport.
+def payload_copies_s(kind: str, records: Sequence[CallRecord], fixed: FixedCost) -> float:
+    """Seconds that both processes spent copying payload before and after the transport.
 
-    That is `copy`, and what packing and unpacking take beyond an empty message's: on the naive wire both copy
-    every byte.
+    That is `copy`; on the naive wire also what packing and unpacking take beyond an empty message's, because
+    there both copy every byte.
     """
     total_ns = 0.0
     for record in records:
         spent = _durations(record)
         total_ns += spent["request/copy"] + spent["reply/copy"]
-        total_ns += max(0.0, spent["request/pack"] + spent["reply/pack"] - fixed.pack_ns)
-        total_ns += max(0.0, spent["request/unpack"] + spent["reply/unpack"] - fixed.unpack_ns)
+        if kind.startswith("naive"):
+            total_ns += max(0.0, spent["request/pack"] + spent["reply/pack"] - fixed.pack_ns)
+            total_ns += max(0.0, spent["request/unpack"] + spent["reply/unpack"] - fixed.unpack_ns)
     return total_ns / 1e9
 
 

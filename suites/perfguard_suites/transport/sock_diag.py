@@ -96,7 +96,9 @@ def _listed(request: bytes, parse: Callable[[bytes], KernelSocket], *, dump: boo
     try:
         return [parse(reply) for reply in _ask(request, dump=dump)]
     except struct.error as error:
-        raise KernelViewUnavailable("sock_diag", f"a reply too short: {error}", "is this a kernel of its own?") from error
+        raise KernelViewUnavailable(
+            "sock_diag", f"a reply too short: {error}", "is this a kernel of its own?"
+        ) from error
 
 
 def _ask(request: bytes, *, dump: bool) -> Iterator[bytes]:
@@ -168,8 +170,22 @@ def _unix_name(raw: bytes) -> str:
 
 
 def _parse_inet(data: bytes) -> KernelSocket:
-    (family, state, _timer, _retrans, sport, dport, source, target, _interface_cookie,
-     _expires, queued, _unsent, _uid, inode) = _INET_REPLY.unpack_from(data)
+    (
+        family,
+        state,
+        _timer,
+        _retrans,
+        sport,
+        dport,
+        source,
+        target,
+        _interface_cookie,
+        _expires,
+        queued,
+        _unsent,
+        _uid,
+        inode,
+    ) = _INET_REPLY.unpack_from(data)
     info = _attributes(data[_INET_REPLY.size :]).get(_INET_INFO, b"")
     counted = len(info) >= _TCP_BYTES_AT + _TCP_BYTES.size
     sent, received = _TCP_BYTES.unpack_from(info, _TCP_BYTES_AT) if counted else (None, None)

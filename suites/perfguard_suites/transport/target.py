@@ -57,8 +57,11 @@ def _target(configured: str, effective: str, source: str, warnings: tuple[str, .
     if scheme in _SCHEMES and "://" in effective:
         wire = "multipart" if configured.startswith("multipart") else "naive"
         return Target(configured, effective, f"{wire}-{scheme}", f"{wire}-{scheme}+{effective}", source, warnings)
-    raise OptionError(f"{source}: {effective!r:.200}", "is neither a kind of transport nor an endpoint",
-                      f"use one of {', '.join(KINDS)}, or the kind+address that a running server printed")
+    raise OptionError(
+        f"{source}: {effective!r:.200}",
+        "is neither a kind of transport nor an endpoint",
+        f"use one of {', '.join(KINDS)}, or the kind+address that a running server printed",
+    )
 
 
 def family(kind: str) -> str:

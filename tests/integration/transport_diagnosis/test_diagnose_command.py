@@ -16,23 +16,26 @@ from perfguard_suites.transport.diagnose import diagnose
 from perfguard_suites.transport.diagnosis_report import as_document, as_text
 from perfguard_suites.transport.errors import ChannelUnavailable, PeerDied
 from perfguard_suites.transport.peer import server_process
+from perfguard_suites.transport.target import ENVIRONMENT
 
 SMALL = {"tokens": 4, "rounds": 2}
 
 
 @pytest.fixture(scope="module")
 def overridden():
-    """Configuration says ipc; the environment makes it tcp."""
-    return diagnose("naive-ipc", environment={"PERFGUARD_TRANSPORT_ENDPOINT": "naive-tcp"}, **SMALL)
+    """Configuration says ipc; the environment names the address of a TCP server, as it may have for the seeds."""
+    with server_process("naive-tcp") as server:
+        address = server.endpoint.removeprefix("naive-tcp+")
+        return diagnose("naive-ipc", environment={"LLAMA_IPC_PATH": address}, **SMALL)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the kernel's tables are read on Linux")
 def test_the_environment_makes_ipc_tcp_and_the_tool_says_tcp(overridden):
-    """Configured naive-ipc, overridden to naive-tcp: the kernel's answer is TCP, both values are in the warning."""
+    """Configured naive-ipc, overridden by an address: the kernel's answer is TCP, the warning has both values."""
     assert overridden.in_use.carrier == kernel_view.TCP
     (warning,) = overridden.warnings
-    assert "PERFGUARD_TRANSPORT_ENDPOINT=naive-tcp" in warning
-    assert "naive-ipc" in warning
+    assert "LLAMA_IPC_PATH=tcp://127.0.0.1:" in warning
+    assert "the configured endpoint naive-ipc" in warning
     assert f"WARNING: {warning}" in as_text(overridden)
 
 
@@ -69,8 +72,9 @@ def test_a_running_server_is_diagnosed_where_it_is():
         assert "loaned" in {advice.name for advice in found.advice}
 
 
-@pytest.mark.parametrize("endpoint", ["naive-tcp+tcp://127.0.0.1:1", "naive-ipc+ipc://@perfguard-nobody",
-                                      "shm+@perfguard-nobody"])
+@pytest.mark.parametrize(
+    "endpoint", ["naive-tcp+tcp://127.0.0.1:1", "naive-ipc+ipc://@perfguard-nobody", "shm+@perfguard-nobody"]
+)
 def test_an_unreachable_endpoint_is_an_error_in_time(endpoint):
     """Nobody at the endpoint: an error that says so and where the endpoint came from, not a hang."""
     with pytest.raises(ChannelUnavailable, match="came from --endpoint"):
@@ -80,6 +84,7 @@ def test_an_unreachable_endpoint_is_an_error_in_time(endpoint):
 def test_a_server_killed_in_the_middle_is_an_error():
     """A target that dies during the rounds ends the diagnosis with `PeerDied`."""
     with server_process("multipart-ipc") as server:
+
         def kill_in_round_one(text):
             if text.startswith("round 1"):
                 server.process.kill()
@@ -88,9 +93,16 @@ def test_a_server_killed_in_the_middle_is_an_error():
             diagnose(server.endpoint, environment={}, progress=kill_in_round_one, **SMALL)
 
 
-@pytest.mark.parametrize(("options", "named"), [({"tokens": 0}, "--tokens"), ({"tokens": 10**6}, "--tokens"),
-                                                ({"rounds": 1}, "--rounds"), ({"timeout_s": -1.0}, "--timeout"),
-                                                ({"timeout_s": float("nan")}, "--timeout")])
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        ({"tokens": 0}, "--tokens"),
+        ({"tokens": 10**6}, "--tokens"),
+        ({"rounds": 1}, "--rounds"),
+        ({"timeout_s": -1.0}, "--timeout"),
+        ({"timeout_s": float("nan")}, "--timeout"),
+    ],
+)
 def test_impossible_options_are_refused_by_name(options, named):
     """An option out of bounds is named with its bounds, before anything is started."""
     with pytest.raises(OptionError, match=named):
@@ -98,10 +110,14 @@ def test_impossible_options_are_refused_by_name(options, named):
 
 
 def test_the_command_prints_a_document_and_exits_zero():
-    """The real command line, attached to nothing: `--json` on standard output, status 0."""
-    done = _perfguard("--endpoint", "shm", "--tokens", "4", "--rounds", "2", "--json")
+    """The real command line under a real environment variable: `--json` on standard output, status 0."""
+    done = _perfguard(
+        "--endpoint", "naive-ipc", "--tokens", "4", "--rounds", "2", "--json", PERFGUARD_TRANSPORT_ENDPOINT="shm"
+    )
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["target"]["kind"] == "shm"
+    found = json.loads(done.stdout)
+    assert (found["target"]["configured"], found["target"]["kind"]) == ("naive-ipc", "shm")
+    assert "PERFGUARD_TRANSPORT_ENDPOINT=shm" in found["warnings"][0]
 
 
 def test_the_command_lists_the_kinds_for_an_unknown_one():
@@ -112,7 +128,13 @@ def test_the_command_lists_the_kinds_for_an_unknown_one():
     assert "Traceback" not in done.stderr
 
 
-def _perfguard(*arguments):
-    environment = {k: v for k, v in os.environ.items() if k not in ("PERFGUARD_TRANSPORT_ENDPOINT", "LLAMA_IPC_PATH")}
-    return subprocess.run([sys.executable, "-m", "perfguard.cli", "diagnose", "transport", *arguments],
-                          capture_output=True, text=True, timeout=120, check=False, env=environment)
+def _perfguard(*arguments, **variables):
+    environment = {name: value for name, value in os.environ.items() if name not in ENVIRONMENT} | variables
+    return subprocess.run(
+        [sys.executable, "-m", "perfguard.cli", "diagnose", "transport", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        env=environment,
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 
 import pytest
@@ -16,9 +17,12 @@ from perfguard_suites.transport.roundtrip import Client
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the kernel's tables are read on Linux")
 
 TRUTH = {
-    "naive-ipc": kernel_view.UNIX, "multipart-ipc": kernel_view.UNIX,
-    "naive-tcp": kernel_view.TCP, "multipart-tcp": kernel_view.TCP,
-    "shm": kernel_view.SHARED_MEMORY, "shm-zmq": kernel_view.SHARED_MEMORY,
+    "naive-ipc": kernel_view.UNIX,
+    "multipart-ipc": kernel_view.UNIX,
+    "naive-tcp": kernel_view.TCP,
+    "multipart-tcp": kernel_view.TCP,
+    "shm": kernel_view.SHARED_MEMORY,
+    "shm-zmq": kernel_view.SHARED_MEMORY,
 }
 
 
@@ -52,7 +56,5 @@ def test_a_channel_that_calls_itself_ipc_and_is_tcp_is_found_out():
 
 def test_peers_are_found_from_sockets_alone():
     """Who is at the other end is known from inodes, without being told a process id."""
-    import os
-
     with server_process("naive-ipc") as server, contextlib.closing(connect(server.endpoint)):
         assert server.pid in kernel_view.peer_pids(os.getpid())

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 
+from perfguard_suites.transport.channel import Message
 from perfguard_suites.transport.connect import KINDS
 from perfguard_suites.transport.mix import LLAMA_1B, MixMismatch, ModelShape, predict, predict_fused, run_mix
 from perfguard_suites.transport.peer import peer
@@ -37,8 +40,10 @@ def test_loaned_requests_and_fused_calls_are_exact_too():
     """Requests in loaned buffers and the 66-call mix move exactly what their shapes say."""
     with peer("shm", capacity_bytes=64 << 20) as channel:
         client = Client(channel)
-        for records in (run_mix(client, predict(LLAMA_1B, TOKENS), loaned=True),
-                        run_mix(client, predict_fused(LLAMA_1B, TOKENS))):
+        for records in (
+            run_mix(client, predict(LLAMA_1B, TOKENS), loaned=True),
+            run_mix(client, predict_fused(LLAMA_1B, TOKENS)),
+        ):
             assert sum(r.unexplained_bytes for r in records) == 0
 
 
@@ -47,22 +52,16 @@ def test_spans_lie_within_the_call():
     with peer("multipart-ipc", capacity_bytes=64 << 20) as channel:
         records = run_mix(Client(channel), predict(LLAMA_1B, TOKENS))
     for record in records:
-        assert all(a.end_ns == b.start_ns for a, b in zip(record.spans, record.spans[1:], strict=False))
+        assert all(a.end_ns == b.start_ns for a, b in pairwise(record.spans))
         assert record.spans[-1].end_ns - record.spans[0].start_ns <= record.wall_ns
 
 
 def test_a_server_that_answers_other_shapes_is_a_mismatch():
     """A reply that is not what the shapes predict names the call and both shapes."""
+
     class Liar(Client):
         def call(self, message, timeout_s=10.0):
-            return super().call(message._replace(attributes={"reply": "float32:1"})
-                                if hasattr(message, "_replace") else _with_reply(message), timeout_s)
+            return super().call(Message(message.method, message.tensors, {"reply": "float32:1"}), timeout_s)
 
     with peer("naive-ipc", capacity_bytes=64 << 20) as channel, pytest.raises(MixMismatch, match="embedding"):
         run_mix(Liar(channel), predict(LLAMA_1B, TOKENS))
-
-
-def _with_reply(message):
-    from dataclasses import replace
-
-    return replace(message, attributes={"reply": "float32:1"})

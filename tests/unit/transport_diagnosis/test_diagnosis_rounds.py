@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 
 from perfguard_suites.transport.channel import Stamps
 from perfguard_suites.transport.mix import LLAMA_1B, CallRecord, CallShape, predict
-from perfguard_suites.transport.roundtrip import critical_path
 from perfguard_suites.transport.rounds import (
     SWEEP,
     fixed_cost,
@@ -15,6 +16,7 @@ from perfguard_suites.transport.rounds import (
     phase_seconds,
     sweep_points,
 )
+from perfguard_suites.transport.roundtrip import critical_path
 
 EMPTY = CallShape("empty", -1, (), ())
 
@@ -33,9 +35,17 @@ def test_phases_sum_to_the_wall_and_waking_is_split_off_by_calibration():
     fixed = fixed_cost([empty, empty, empty])
     full = record("naive-ipc", 10_000, 1000, 520, 900, 205, 60, 2000, 520, 1150, 205)
     spent = {name: round(s * 1e9) for name, s in phase_seconds([full], fixed).items()}
-    assert spent == {"copy": 3000, "pack": 1040, "wake-up": 250, "wire": 1800, "unpack": 410, "server": 60,
-                     "unaccounted": 10_000 - 6560}
-    assert round(payload_copies_s([full], fixed) * 1e9) == 3000 + 1000 + 400
+    assert spent == {
+        "copy": 3000,
+        "pack": 1040,
+        "wake-up": 250,
+        "wire": 1800,
+        "unpack": 410,
+        "server": 60,
+        "unaccounted": 10_000 - 6560,
+    }
+    assert round(payload_copies_s("naive-ipc", [full], fixed) * 1e9) == 3000 + 1000 + 400
+    assert round(payload_copies_s("multipart-ipc", [full], fixed) * 1e9) == 3000
 
 
 def test_on_shared_memory_all_transit_is_waking():
@@ -67,4 +77,4 @@ def test_interspersing_keeps_the_order_and_loses_no_point():
     assert tuple(call for call in together if call.method != SWEEP) == calls
     assert tuple(call for call in together if call.method == SWEEP) == points
     gaps = [index for index, call in enumerate(together) if call.method == SWEEP]
-    assert max(b - a for a, b in zip(gaps, gaps[1:], strict=False)) <= 6
+    assert max(b - a for a, b in pairwise(gaps)) <= 6

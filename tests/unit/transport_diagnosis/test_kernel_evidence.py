@@ -11,8 +11,12 @@ from perfguard_suites.transport.kernel_view import Connection, KernelView, Share
 from perfguard_suites.transport.sock_diag import KernelSocket
 
 MIB = 1 << 20
-TCP = Connection(1, 2, KernelSocket("tcp", "stream", "established", 7, "127.0.0.1:1", "127.0.0.1:2",
-                                    sent_bytes=100, received_bytes=100), "127.0.0.1:2")
+TCP = Connection(
+    1,
+    2,
+    KernelSocket("tcp", "stream", "established", 7, "127.0.0.1:1", "127.0.0.1:2", sent_bytes=100, received_bytes=100),
+    "127.0.0.1:2",
+)
 UNIX = Connection(1, 2, KernelSocket("unix", "stream", "established", 8, "", peer_inode=9), "@name")
 REGION = SharedMapping("00:01", 5, "/memfd:region (deleted)", 4096, ((0x1000, 0x2000),))
 
@@ -22,8 +26,9 @@ def view(*connections, mappings=()):
 
 
 def grown(size_bytes):
-    return replace(TCP, socket=replace(TCP.socket, sent_bytes=100 + size_bytes // 2,
-                                       received_bytes=100 + size_bytes // 2))
+    return replace(
+        TCP, socket=replace(TCP.socket, sent_bytes=100 + size_bytes // 2, received_bytes=100 + size_bytes // 2)
+    )
 
 
 def test_tcp_is_seen_in_its_counters():
@@ -76,11 +81,14 @@ def test_only_writable_mappings_of_the_same_inode_are_shared():
     )
     found = shared_mappings(own, peer)
     assert [(m.inode, m.size_bytes, m.ranges) for m in found] == [
-        (5, 0x1000, ((0x1000, 0x2000),)), (6, 0x2000, ((0x2000, 0x4000),))]
+        (5, 0x1000, ((0x1000, 0x2000),)),
+        (6, 0x2000, ((0x2000, 0x4000),)),
+    ]
 
 
 def test_a_truncated_kernel_reply_is_an_answer_not_a_crash():
     """A reply shorter than its layout becomes `KernelViewUnavailable`."""
+
     def parse(_reply):
         return sock_diag._parse_unix(b"\x01\x01")
 

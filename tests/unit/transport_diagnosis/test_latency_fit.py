@@ -29,6 +29,7 @@ def straight(sent, received):
 
 def cliff(sent, received):
     """Five times the cost per byte beyond 4 MiB: fresh pages for every message."""
+
     def one_way(n):
         return n / 4e9 + max(0, n - 4 * MIB) / 1e9
 

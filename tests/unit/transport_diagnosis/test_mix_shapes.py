@@ -29,8 +29,12 @@ def test_bytes_per_layer_are_those_of_the_audit():
     """At 1024 tokens in fp32 each product moves the audited MiB: 208 sent and 228 received per layer."""
     calls = {c.method: (c.sent_bytes / MIB, c.received_bytes / MIB) for c in predict(LLAMA_1B, 1024) if c.layer == 7}
     assert calls == {
-        "qkv": (8, 12), "scores": (16, 128), "weighted_values": (136, 8),
-        "output": (8, 8), "gate_up": (8, 64), "down": (32, 8),
+        "qkv": (8, 12),
+        "scores": (16, 128),
+        "weighted_values": (136, 8),
+        "output": (8, 8),
+        "gate_up": (8, 64),
+        "down": (32, 8),
     }
     layer = [c for c in predict(LLAMA_1B, 1024) if c.layer == 7]
     assert totals(layer) == (208 * MIB, 228 * MIB)
@@ -73,6 +77,7 @@ def test_fused_mix_is_66_calls_and_hides_keys_and_values():
 
 def test_scores_grow_with_the_square_of_the_prompt():
     """Doubling the prompt quadruples the scores' reply and doubles its request."""
+
     def scores(tokens):
         return next(c for c in predict(LLAMA_1B, tokens) if c.method == "scores")
 

@@ -15,14 +15,21 @@ def off(seconds, jitter=0.0):
 
 def test_best_measured_saving_comes_first_and_noise_is_called_noise():
     """480 ms and 610 ms savings rank by size; 3 ms inside a ±5 interval is no advice; 40 ms more is a cost."""
-    advice = rank(BASE, [
-        Alternative("tcp", "switch to tcp", off(-0.040, 0.001)),
-        Alternative("ipc", "switch to ipc", off(0.003, 0.005)),
-        Alternative("multipart", "send multipart", off(0.480, 0.030)),
-        Alternative("shm", "use shared memory", off(0.610, 0.025)),
-    ])
+    advice = rank(
+        BASE,
+        [
+            Alternative("tcp", "switch to tcp", off(-0.040, 0.001)),
+            Alternative("ipc", "switch to ipc", off(0.003, 0.005)),
+            Alternative("multipart", "send multipart", off(0.480, 0.030)),
+            Alternative("shm", "use shared memory", off(0.610, 0.025)),
+        ],
+    )
     assert [(a.name, a.effect) for a in advice] == [
-        ("shm", "saves"), ("multipart", "saves"), ("ipc", "within noise"), ("tcp", "costs")]
+        ("shm", "saves"),
+        ("multipart", "saves"),
+        ("ipc", "within noise"),
+        ("tcp", "costs"),
+    ]
     assert str(advice[1]) == "send multipart: saves 480 ± 30 ms of 785"
     assert str(advice[2]) == "switch to ipc: within noise (3.0 ± 5.0 ms)"
     assert advice[0].rounds == 6
