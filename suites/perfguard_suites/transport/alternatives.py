@@ -1,4 +1,4 @@
-"""The pieces that ratios are made of: each a plain callable without arguments, to be measured in turn with the others."""
+"""The pieces that ratios are made of: each a callable without arguments, to be timed in turn with the others."""
 
 from __future__ import annotations
 

@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
-import numpy as np
 import numpy.typing as npt
 
 Tensor: TypeAlias = npt.NDArray[Any]
@@ -67,20 +66,26 @@ class Channel(Protocol):
         """The endpoint as connected, asked from the socket, not echoed from configuration."""
 
     def send(self, message: Message, timeout_s: float = 10.0) -> None:
-        """Hand one message over. Tensors may be reused by the caller once this returns... unless they
-        travel without a copy (multipart): then not before the peer has answered."""
+        """Hand one message over.
+
+        Tensors may be reused by the caller once this returns, unless they travel without a copy: multipart
+        frames not before the peer has answered; loans and what is handed back belong to the peer from now on.
+        """
 
     def recv(self, timeout_s: float = 10.0) -> Message:
         """The next message. Its tensors are read-only views that stay valid as long as they are referenced."""
 
     def loan(self, shape: Sequence[int], dtype: npt.DTypeLike) -> Tensor:
-        """A writable tensor in memory that `send` need not copy. Sending it hands it to the peer;
-        dropping it unsent gives it back."""
+        """A writable tensor in memory that `send` need not copy.
+
+        Sending it hands it to the peer; dropping it unsent gives it back.
+        """
 
     def hand_back(self, tensor: Tensor) -> Tensor:
         """Mark a received tensor so that the next `send` passes its memory itself instead of a copy.
 
-        Where messages own their memory (ZeroMQ) there is nothing to hand back: the tensor as it is."""
+        Where messages own their memory (ZeroMQ) there is nothing to hand back: the tensor as it is.
+        """
 
     def payload_bytes(self) -> tuple[int, int]:
         """Tensor payload bytes (sent, received) so far: exact, no metadata."""

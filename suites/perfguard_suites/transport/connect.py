@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from perfguard_suites.transport.channel import Channel
-from perfguard_suites.transport.errors import ChannelUnavailable
+from perfguard_suites.transport.errors import CapacityExceeded, ChannelUnavailable
 from perfguard_suites.transport.shm_doorbell import DEFAULT_SPIN_US
 from perfguard_suites.transport.shm_handshake import ShmListener, connect_shm
 from perfguard_suites.transport.zmq_channel import ZmqListener, connect_zmq
@@ -41,6 +41,8 @@ def serve(kind: str, *, capacity_bytes: int = DEFAULT_CAPACITY_BYTES, spin_us: f
     memory) can take. `spin_us` bounds the busy wait of the shared-memory doorbell, 0 for none.
     Raises `ChannelUnavailable` for an unknown kind or one this platform has not.
     """
+    if capacity_bytes <= 0:
+        raise CapacityExceeded("capacity_bytes", f"{capacity_bytes} carries nothing", "set a positive capacity_bytes")
     if kind in ZMQ_KINDS:
         return ZmqListener(kind, capacity_bytes)
     if kind in SHARED_KINDS:

@@ -30,7 +30,7 @@ _NAME_OF: dict[Dtype, str] = {dtype: name for name, dtype in _BY_NAME.items()}
 
 @functools.cache
 def bfloat16() -> Dtype:
-    """numpy's bfloat16. Raises `UnsendableMessage` when ml_dtypes is not installed."""
+    """Numpy's bfloat16. Raises `UnsendableMessage` when ml_dtypes is not installed."""
     try:
         import ml_dtypes
     except ImportError as error:

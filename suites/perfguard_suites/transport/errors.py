@@ -34,7 +34,7 @@ class UnsendableMessage(ChannelError):  # noqa: N818 - named for what happened
 
 
 class ChannelUnavailable(ChannelError):  # noqa: N818 - named for what happened
-    """This kind of channel cannot be opened here: unknown, not on this platform, refused, or no server."""
+    """A channel of that kind cannot be opened here: unknown, not on this platform, refused, or no server."""
 
 
 class RemoteError(ChannelError):

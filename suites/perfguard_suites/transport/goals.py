@@ -74,17 +74,22 @@ GOALS = (
     Goal("shm_echo_over_2_memcpy_10MiB", "echo 10 MiB / 2 M", "shm 10 MiB", "M 10 MiB", 1.10, factor=2),
     Goal("shm_echo_over_2_memcpy_25MiB", "echo 25 MiB / 2 M", "shm 25 MiB", "M 25 MiB", 1.10, factor=2),
     Goal("shm_echo_over_2_memcpy_64MiB", "echo 64 MiB / 2 M", "shm 64 MiB", "M 64 MiB", 1.05, factor=2),
-    Goal("shm_zmq_over_2_memcpy_10MiB", "region + ZeroMQ metadata 10 MiB / 2 M", "shm-zmq 10 MiB", "M 10 MiB", 1.15, factor=2),
-    Goal("shm_zmq_over_2_memcpy_64MiB", "region + ZeroMQ metadata 64 MiB / 2 M", "shm-zmq 64 MiB", "M 64 MiB", 1.08, factor=2),
+    Goal("shm_zmq_over_2_memcpy_10MiB", "region + ZeroMQ metadata 10 MiB / 2 M",
+         "shm-zmq 10 MiB", "M 10 MiB", 1.15, factor=2),
+    Goal("shm_zmq_over_2_memcpy_64MiB", "region + ZeroMQ metadata 64 MiB / 2 M",
+         "shm-zmq 64 MiB", "M 64 MiB", 1.08, factor=2),
     Goal("loan_64MiB_over_4KiB", "loaned round trip 64 MiB / 4 KiB", "shm loaned 64 MiB", "shm loaned 4 KiB", 2.0),
     Goal("naive_ipc_over_shm_1MiB", "N / region 1 MiB", "naive-ipc 1 MiB", "shm 1 MiB", 4, at_least=True),
     Goal("naive_ipc_over_shm_10MiB", "N / region 10 MiB", "naive-ipc 10 MiB", "shm 10 MiB", 10, at_least=True),
     Goal("naive_ipc_over_shm_25MiB", "N / region 25 MiB", "naive-ipc 25 MiB", "shm 25 MiB", 18, at_least=True),
     Goal("naive_ipc_over_shm_64MiB", "N / region 64 MiB", "naive-ipc 64 MiB", "shm 64 MiB", 24, at_least=True),
-    Goal("multipart_ipc_over_shm_10MiB", "multipart / region 10 MiB", "multipart-ipc 10 MiB", "shm 10 MiB", 1.25, at_least=True),
-    Goal("multipart_ipc_over_shm_64MiB", "multipart / region 64 MiB", "multipart-ipc 64 MiB", "shm 64 MiB", 3, at_least=True),
+    Goal("multipart_ipc_over_shm_10MiB", "multipart / region 10 MiB",
+         "multipart-ipc 10 MiB", "shm 10 MiB", 1.25, at_least=True),
+    Goal("multipart_ipc_over_shm_64MiB", "multipart / region 64 MiB",
+         "multipart-ipc 64 MiB", "shm 64 MiB", 3, at_least=True),
     Goal("naive_ipc_over_shm_64B_spin", "N / region 64 B, spinning", "naive-ipc 64 B", "shm 64 B", 8, at_least=True),
-    Goal("naive_ipc_over_shm_64B_block", "N / region 64 B, blocking", "naive-ipc 64 B", "shm blocking 64 B", 2.4, at_least=True),
+    Goal("naive_ipc_over_shm_64B_block", "N / region 64 B, blocking",
+         "naive-ipc 64 B", "shm blocking 64 B", 2.4, at_least=True),
     Goal("shm_block_over_bare_64B", "64 B blocking / bare seqpacket", "shm blocking 64 B", "bare seqpacket", 2.2),
     Goal("empty_shm_over_ipc", "empty shm / empty ZeroMQ ipc", "shm empty", "multipart-ipc empty", 0.5),
 )
@@ -124,7 +129,7 @@ def open_alternatives(names: Sequence[str], *, pinned: bool = True) -> Iterator[
 
 
 def _kind_of(name: str) -> str:
-    first = name.split()[0]
+    first = name.split(maxsplit=1)[0]
     return f"{first} blocking" if "blocking" in name else first
 
 

@@ -26,13 +26,14 @@ import psutil
 
 from perfguard_suites.transport.channel import Channel, Message
 from perfguard_suites.transport.connect import KINDS, connect
-from perfguard_suites.transport.errors import PeerDied
+from perfguard_suites.transport.errors import ChannelUnavailable, PeerDied
 from perfguard_suites.transport.peer import server_process
 from perfguard_suites.transport.roundtrip import Client
 from perfguard_suites.transport.server import CLIENT_GONE, die_with_parent
+from perfguard_suites.transport.zmq_link import PRIVATE_PREFIX
 
 _CAPACITY_BYTES = 8 * 1024 * 1024
-_LONGEST_BEFORE_KILL_S = 0.03
+_LONGEST_BEFORE_KILL_S = 0.05
 _GIVE_UP_S = 5.0
 # Sizes that are inlined, leased, and large enough to be killed in the middle of a copy.
 _SIZES = (0, 16, 3000, 200_000, 700_000)
@@ -66,7 +67,6 @@ def run_kills(kills: int, *, kinds: Sequence[str] = KINDS, seed: int = 0,
 def kill_server(kind: str, delay_s: float, report: KillReport) -> None:
     """Call in a loop, have the server killed meanwhile, and time the error."""
     with server_process(kind, capacity_bytes=_CAPACITY_BYTES) as server:
-        channel = connect(server.endpoint, capacity_bytes=_CAPACITY_BYTES)
         killed_s: list[float] = []
 
         def kill() -> None:
@@ -76,11 +76,13 @@ def kill_server(kind: str, delay_s: float, report: KillReport) -> None:
         timer = threading.Timer(delay_s, kill)
         timer.start()
         try:
-            _call_until_death(channel, report)
+            with contextlib.suppress(ChannelUnavailable):  # killed before or during the handshake
+                channel = connect(server.endpoint, capacity_bytes=_CAPACITY_BYTES)
+                with contextlib.closing(channel):
+                    _call_until_death(channel, report)
             report.notice_ms.append((perf_counter() - killed_s[0]) * 1e3)
         finally:
             timer.join()
-            channel.close()
         if server.process.wait(_GIVE_UP_S) != -signal.SIGKILL:
             report.left_behind.append(f"server {server.pid} was not killed")
 
@@ -99,20 +101,19 @@ def _call_until_death(channel: Channel, report: KillReport) -> None:
 
 def kill_client(kind: str, delay_s: float, report: KillReport) -> None:
     """Have a client process killed in the middle of its calls: its server must end by itself, and soon."""
-    with server_process(kind, capacity_bytes=_CAPACITY_BYTES) as server:
-        with _client_process(server.endpoint) as client:
-            assert client.stdout is not None
-            client.stdout.readline()  # it is in its loop
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                client.wait(delay_s)
-            client.kill()
-            killed_s = perf_counter()
-            assert server.process.stdout is not None
-            said = select.select([server.process.stdout], [], [], _GIVE_UP_S)[0]
-            report.notice_ms.append((perf_counter() - killed_s) * 1e3)
-            if not said or CLIENT_GONE.encode() not in os.read(server.process.stdout.fileno(), 4096):
-                report.left_behind.append(f"server {server.pid} did not notice its client's death")
-            server.process.wait(_GIVE_UP_S)
+    with server_process(kind, capacity_bytes=_CAPACITY_BYTES) as server, _client_process(server.endpoint) as client:
+        assert client.stdout is not None
+        client.stdout.readline()  # it is in its loop
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            client.wait(delay_s)
+        client.kill()
+        killed_s = perf_counter()
+        assert server.process.stdout is not None
+        said = select.select([server.process.stdout], [], [], _GIVE_UP_S)[0]
+        report.notice_ms.append((perf_counter() - killed_s) * 1e3)
+        if not said or CLIENT_GONE.encode() not in os.read(server.process.stdout.fileno(), 4096):
+            report.left_behind.append(f"server {server.pid} did not notice its client's death")
+        server.process.wait(_GIVE_UP_S)
 
 
 @contextlib.contextmanager
@@ -127,17 +128,34 @@ def _client_process(endpoint: str) -> Iterator[subprocess.Popen[bytes]]:
 
 
 def leftovers() -> frozenset[str]:
-    """What a killed peer could leave: children, shared memory, abstract sockets, private directories."""
-    found = {f"process {child.pid}" for child in psutil.Process().children(recursive=True)
-             if child.status() != psutil.STATUS_ZOMBIE}
+    """What killed peers could leave: children, orphaned servers, shared memory, our own sockets and directories.
+
+    Other runs on the same machine are left out of it: what their living processes hold is theirs.
+    """
+    tree = [psutil.Process(), *psutil.Process().children(recursive=True)]
+    found = {f"process {child.pid}" for child in tree[1:] if _is_running(child)}
+    found |= {f"orphan {process.pid}" for process in psutil.process_iter(["cmdline"])
+              if _is_orphan(process.info["cmdline"] or [])}
+    for process in tree:
+        with contextlib.suppress(psutil.Error):
+            found |= {f"socket {connection.laddr}" for connection in process.net_connections("unix")
+                      if "perfguard-" in str(connection.laddr)}
     shared = Path("/dev/shm")  # noqa: S108 - looked at, not written to
     if shared.is_dir():
         found |= {f"shared memory {path.name}" for path in shared.iterdir()}
-    sockets = Path("/proc/net/unix")
-    if sockets.exists():
-        found |= {f"socket {line.split()[-1]}" for line in sockets.read_text().splitlines() if "@perfguard-" in line}
-    found |= {f"directory {path.name}" for path in Path(tempfile.gettempdir()).glob("perfguard-*")}
-    return frozenset(found)
+    return frozenset(found | {f"directory {path}" for path in Path(tempfile.gettempdir()).glob(f"{PRIVATE_PREFIX}*")})
+
+
+def _is_running(process: psutil.Process) -> bool:
+    with contextlib.suppress(psutil.Error):
+        return process.status() != psutil.STATUS_ZOMBIE
+    return False
+
+
+def _is_orphan(command: Sequence[str]) -> bool:
+    """Whether that is a server or client of ours whose parent has gone."""
+    ours = any(part.startswith("perfguard_suites.transport.") for part in command)
+    return ours and "--parent" in command and not psutil.pid_exists(int(command[command.index("--parent") + 1]))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -207,16 +207,18 @@ class CallRecord:
 
 
 def run_mix(
-    client: Client, calls: Sequence[CallShape], *, loaned: bool = False, timeout_s: float = 60.0
+    client: Client, calls: Sequence[CallShape], *, payload: Tensor | None = None, loaned: bool = False,
+    timeout_s: float = 60.0,
 ) -> list[CallRecord]:
     """Drive the calls over the channel, one after another, and check each against its prediction.
 
     The requests' tensors are ready before the first call, as a model's activations would be; with `loaned` each
-    is a buffer of the channel's own instead, taken within the call's time. Raises `MixMismatch` when a reply has
-    other shapes than predicted, and the channel's errors.
+    is a buffer of the channel's own instead, taken within the call's time. `payload` from `payload_for` serves several
+    runs. Raises `MixMismatch` when a reply has other shapes than predicted, and the channel's errors.
     """
-    payload = _payload(max(call.sent_bytes for call in calls))
-    return [_run_call(client, call, None if loaned else payload, timeout_s) for call in calls]
+    if payload is None and not loaned:
+        payload = payload_for(calls)
+    return [_run_call(client, call, payload, timeout_s) for call in calls]
 
 
 def unexplained_bytes(records: Iterable[CallRecord]) -> int:
@@ -245,8 +247,12 @@ def _run_call(client: Client, call: CallShape, payload: Tensor | None, timeout_s
     return CallRecord(call, end_ns - begin_ns, trip.spans, sent - sent_before, received - received_before)
 
 
-def _payload(size_bytes: int) -> Tensor:
-    """Written once, so that no page of it is the kernel's shared zero page, which would copy too fast."""
+def payload_for(calls: Sequence[CallShape]) -> Tensor:
+    """One array, large enough that each call's request tensors are views of it.
+
+    It is written once, so that no page of it is the kernel's shared zero page, which would copy too fast.
+    """
+    size_bytes = max(call.sent_bytes for call in calls)
     payload: Tensor = np.full(size_bytes + MAX_TENSORS * _ALIGNMENT, 1, np.uint8)
     return payload
 

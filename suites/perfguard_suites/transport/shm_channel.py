@@ -10,10 +10,18 @@ import numpy.typing as npt
 
 from perfguard_suites.transport.channel import Message, Tensor
 from perfguard_suites.transport.errors import ChannelTimeout, MalformedMessage, PeerDied
-from perfguard_suites.transport.shm_doorbell import TOTAL_STORE_ORDER, Doorbell, fence
-from perfguard_suites.transport.shm_region import CONSUMED, RECORD_BYTES, RECORDS, RING_AT, SENT, Region
+from perfguard_suites.transport.shm_doorbell import Doorbell
+from perfguard_suites.transport.shm_region import (
+    CONSUMED,
+    RECORD_BYTES,
+    RECORDS,
+    RING_AT,
+    SENT,
+    TOTAL_STORE_ORDER,
+    Region,
+)
 from perfguard_suites.transport.shm_tensors import SharedTensors
-from perfguard_suites.transport.zmq_channel import Link
+from perfguard_suites.transport.zmq_link import Link
 
 
 class _SharedChannel:
@@ -77,7 +85,7 @@ class ShmChannel(_SharedChannel):
         own.words[at // 8] = len(record)
         own.memory[at + 8 : at + 8 + len(record)] = record
         if not TOTAL_STORE_ORDER:
-            fence()
+            self._doorbell.fence()
         self._sent = own.words[SENT] = sent + 1
         self._doorbell.wake_reader()
         tensors.published(message)  # bookkeeping, while the peer is at work already
@@ -104,7 +112,7 @@ class ShmChannel(_SharedChannel):
         if words[SENT] - consumed > RECORDS:
             self._distrust(words[SENT])
         if not TOTAL_STORE_ORDER:
-            fence()
+            self._doorbell.fence()
         at = RING_AT + consumed % RECORDS * RECORD_BYTES
         size_bytes = words[at // 8]
         try:

@@ -14,7 +14,6 @@ The order of memory, which everything here rests on:
 
 from __future__ import annotations
 
-import platform
 import socket
 import struct
 import threading
@@ -23,9 +22,8 @@ from time import perf_counter_ns
 from typing import Final
 
 from perfguard_suites.transport.errors import ChannelTimeout, PeerDied
-from perfguard_suites.transport.shm_region import AWAITS_MESSAGE, AWAITS_SPACE, SENT, Region
+from perfguard_suites.transport.shm_region import AWAITS_MESSAGE, AWAITS_SPACE, SENT, TOTAL_STORE_ORDER, Region
 
-TOTAL_STORE_ORDER: Final = platform.machine() in {"x86_64", "AMD64"}
 DEFAULT_SPIN_US: Final = 40.0
 
 _FAILURES_ALLOWED = 3
@@ -35,17 +33,6 @@ _LOOKS = 16
 _REACH = 4
 _TIMEVAL = struct.Struct("ll")
 _SLICE_US = 1_000_000
-_fence_lock = threading.Lock()
-_acquire, _release = _fence_lock.acquire, _fence_lock.release
-
-
-def fence() -> None:
-    """Order all memory accesses before it before all after it."""
-    _acquire()
-    _release()
-    if not TOTAL_STORE_ORDER:
-        _acquire()
-        _release()
 
 
 class Spin:
@@ -56,10 +43,11 @@ class Spin:
     up to `_REACH` budgets.
     """
 
-    __slots__ = ("_budget_ns", "_failures", "_pause", "_reach_ns", "_skip")
+    __slots__ = ("_budget_ns", "_failures", "_pause", "_reach_ns", "_skip", "enabled")
 
     def __init__(self, spin_us: float) -> None:
         self._budget_ns = int(spin_us * 1e3) if TOTAL_STORE_ORDER else 0
+        self.enabled = self._budget_ns > 0
         self._reach_ns = self._budget_ns
         self._skip = 0
         self._failures = 0
@@ -102,13 +90,26 @@ class Doorbell:
         self._own = own.words
         self._peer = peer.words
         self._spin = Spin(spin_us)
+        lock = threading.Lock()
+        self._acquire, self._release = lock.acquire, lock.release
         self._name = name
         self._timeout_us = -1
         self._closed = False
 
+    def fence(self) -> None:
+        """Order all memory accesses before it before all after it.
+
+        Not blocking: an interrupt (Ctrl-C) between the two leaves the lock taken, and the next fence heals it.
+        """
+        self._acquire(False)
+        self._release()
+        if not TOTAL_STORE_ORDER:
+            self._acquire(False)
+            self._release()
+
     def wake_reader(self) -> None:
         """After a message was published. Raises `PeerDied` if nobody is there."""
-        fence()
+        self.fence()
         if (self._peer[AWAITS_MESSAGE] or not TOTAL_STORE_ORDER) and not self._poke():
             raise self._death()
 
@@ -141,7 +142,7 @@ class Doorbell:
         """
         words, spin = self._peer, self._spin
         begun_ns = perf_counter_ns()
-        budget_ns = spin.budget_ns()
+        budget_ns = spin.enabled and spin.budget_ns()
         if budget_ns:
             if self._spun(consumed, begun_ns + budget_ns):
                 spin.succeeded()
@@ -151,7 +152,7 @@ class Doorbell:
         deadline_ns = begun_ns + int(timeout_s * 1e9)
         own = self._own
         own[AWAITS_MESSAGE] = 1
-        fence()
+        self.fence()
         try:
             while words[SENT] == consumed:
                 tidy()
@@ -163,7 +164,7 @@ class Doorbell:
                 raise
         finally:
             own[AWAITS_MESSAGE] = 0
-        if not budget_ns:
+        if spin.enabled and not budget_ns:
             spin.blocked(perf_counter_ns() - begun_ns)
 
     def await_space(self, ready: Callable[[], bool], timeout_s: float) -> bool:
@@ -171,7 +172,7 @@ class Doorbell:
         deadline_ns = perf_counter_ns() + int(timeout_s * 1e9)
         own = self._own
         own[AWAITS_SPACE] = 1
-        fence()
+        self.fence()
         self._poke()  # the peer may sit on what we have consumed since it fell asleep: let it look
         try:
             while not ready():
@@ -186,7 +187,7 @@ class Doorbell:
         left_us = (deadline_ns - perf_counter_ns()) // 1000
         if left_us <= 0:
             return False
-        timeout_us = left_us if left_us < _SLICE_US else _SLICE_US
+        timeout_us = min(_SLICE_US, left_us)
         if timeout_us != self._timeout_us:
             self._timeout_us = timeout_us
             value = _TIMEVAL.pack(timeout_us // 1_000_000, timeout_us % 1_000_000)
@@ -196,17 +197,6 @@ class Doorbell:
                 return True
         except BlockingIOError:
             return True
-        except OSError:
-            pass
-        raise self._death()
-
-    def check_alive(self) -> None:
-        """Raise `PeerDied` if the connection has ended; used by channels that wait elsewhere."""
-        try:
-            while self._connection.recv(16, socket.MSG_DONTWAIT):
-                pass
-        except BlockingIOError:
-            return
         except OSError:
             pass
         raise self._death()

@@ -21,7 +21,7 @@ from perfguard_suites.transport.errors import ChannelUnavailable, MalformedMessa
 from perfguard_suites.transport.shm_channel import ShmChannel, ShmZmqChannel
 from perfguard_suites.transport.shm_doorbell import Doorbell
 from perfguard_suites.transport.shm_region import Region
-from perfguard_suites.transport.zmq_channel import Link
+from perfguard_suites.transport.zmq_link import Link
 
 _MAGIC = "perfguard.shm/1"
 _HELLO_BYTES = 1024
@@ -94,7 +94,7 @@ def _shake_hands(kind: str, connection: socket.socket, endpoint: str, capacity_b
                  timeout_s: float, *, listening: bool) -> ShmChannel | ShmZmqChannel:
     connection.settimeout(timeout_s)
     _check_user(connection, endpoint)
-    link = Link(_CONTROL_BYTES) if kind == "shm-zmq" else None
+    link = Link(_CONTROL_BYTES, listening=listening) if kind == "shm-zmq" else None
     try:
         if link is not None and listening:
             link.bind("ipc")
@@ -139,7 +139,8 @@ def _recv_hello(connection: socket.socket, kind: str, endpoint: str) -> tuple[Re
     try:
         data, ancillary, _, _ = connection.recvmsg(_HELLO_BYTES, socket.CMSG_SPACE(4 * 4))
     except OSError as error:
-        raise ChannelUnavailable(endpoint, f"no handshake: {error}", "is the server busy with another client?") from error
+        raise ChannelUnavailable(endpoint, f"no handshake: {error}",
+                                 "is the server busy with another client?") from error
     descriptors = array.array("i")
     for level, what, payload in ancillary:
         if level == socket.SOL_SOCKET and what == socket.SCM_RIGHTS:
@@ -160,7 +161,7 @@ def _recv_hello(connection: socket.socket, kind: str, endpoint: str) -> tuple[Re
 def _checked_hello(data: bytes, kind: str) -> dict[str, Any]:
     try:
         hello = msgpack.unpackb(data, raw=False, max_map_len=8, max_str_len=256, max_array_len=0, max_ext_len=0)
-    except Exception as error:  # noqa: BLE001 - msgpack raises many types on hostile input; all mean garbage
+    except Exception as error:
         raise MalformedMessage("handshake", f"not msgpack: {error!r:.200}") from error
     if not isinstance(hello, dict) or hello.get("magic") != _MAGIC:
         raise MalformedMessage("handshake", f"not {_MAGIC}", "is the peer of the same version?")

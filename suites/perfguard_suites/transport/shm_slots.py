@@ -19,7 +19,7 @@ import numpy as np
 from perfguard_suites.transport.channel import Tensor
 from perfguard_suites.transport.dtypes import Dtype
 from perfguard_suites.transport.errors import MalformedMessage
-from perfguard_suites.transport.shm_region import PAYLOAD_AT, RELEASED, SLOTS, Region
+from perfguard_suites.transport.shm_region import PAYLOAD_AT, RELEASED, SLOTS, TOTAL_STORE_ORDER, Region
 
 ALIGN_BYTES: Final = 4096
 _RECENT = 16
@@ -100,10 +100,7 @@ class SlotTable:
         return self._first_fit(size_bytes)
 
     def _is_gap(self, start: int, end: int) -> bool:
-        for slot in self._live:  # a loop, not any(): a generator costs more than the two comparisons
-            if slot.start < end and start < slot.end:
-                return False
-        return True
+        return all(not (slot.start < end and start < slot.end) for slot in self._live)
 
     def _first_fit(self, size_bytes: int) -> int | None:
         at = 0
@@ -202,6 +199,10 @@ class Leases:
     def _view_died(self, lease: Any) -> None:
         self._leases.pop(lease.root, None)
         self._died.append(lease.index)
+        if not TOTAL_STORE_ORDER:  # the view was read before its release is seen: see shm_doorbell
+            order = threading.Lock()
+            order.acquire()
+            order.release()
         # Any thread may be here, and the collector may have interrupted this very method: whoever has the
         # lock does the work of all, and looks again after giving it up.
         while self._died and self._lock.acquire(blocking=False):

@@ -18,7 +18,7 @@ from perfguard_suites.transport import wire
 from perfguard_suites.transport.channel import Message, Tensor
 from perfguard_suites.transport.dtypes import plain, resolve
 from perfguard_suites.transport.errors import CapacityExceeded, MalformedMessage
-from perfguard_suites.transport.shm_doorbell import Doorbell, fence
+from perfguard_suites.transport.shm_doorbell import Doorbell
 from perfguard_suites.transport.shm_region import CONSUMED, PAYLOAD_AT, Region
 from perfguard_suites.transport.shm_slots import Leases, Slot, SlotTable
 
@@ -181,6 +181,7 @@ class SharedTensors:
         inline_at = end + _PLACEMENT.size * len(specs)
         if inline_at > len(data):
             raise MalformedMessage("record", f"{len(data)} bytes, too short for {len(specs)} placements")
+        tensors: tuple[Tensor, ...]
         if len(specs) == 1:
             tensors = (self._view(data, specs[0], end, inline_at),)
             self.received_bytes += specs[0].size_bytes
@@ -207,7 +208,7 @@ class SharedTensors:
         """One more message taken: the views of it exist, its record may be overwritten."""
         self._consumed += 1
         self._own.words[CONSUMED] = self._consumed
-        fence()
+        self._doorbell.fence()
         self._doorbell.wake_writer()
 
 

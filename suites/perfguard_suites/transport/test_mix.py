@@ -9,7 +9,7 @@ from perfguard_suites.goals import note_goal
 from perfguard_suites.transport.channel import Channel
 from perfguard_suites.transport.conftest import UNTIMED_TOKENS, Connect
 from perfguard_suites.transport.diagnosis import diagnose
-from perfguard_suites.transport.mix import CallRecord, predict, run_mix, unexplained_bytes
+from perfguard_suites.transport.mix import CallRecord, payload_for, predict, run_mix, unexplained_bytes
 from perfguard_suites.transport.roundtrip import Client
 from perfguard_suites.transport.target import resolve
 
@@ -24,9 +24,10 @@ def test_prefill_messages(perfguard: Perfguard, connect: Connect, kind: str, tok
     calls = predict(tokens=tokens if perfguard.enabled else UNTIMED_TOKENS)
     channel: Channel = connect(kind)
     client = Client(channel)
+    payload = payload_for(calls)
 
     def prefill() -> list[CallRecord]:
-        records = run_mix(client, calls)
+        records = run_mix(client, calls, payload=payload)
         for record in records:
             spans = record.spans
             perfguard.add_stamps([span.name for span in spans], [spans[0].start_ns, *(span.end_ns for span in spans)])

@@ -164,7 +164,7 @@ def parse_body(data: bytes) -> Body:
     try:
         raw = msgpack.unpackb(data, raw=False, strict_map_key=True, max_str_len=MAX_BODY_BYTES,
                               max_array_len=MAX_TENSORS, max_map_len=MAX_ATTRIBUTES, max_bin_len=0, max_ext_len=0)
-    except Exception as error:  # noqa: BLE001 - msgpack raises many types on hostile input; all mean garbage
+    except Exception as error:
         raise MalformedMessage("body", f"not msgpack: {error!r:.200}") from error
     body = validate_body(raw)
     if len(data) <= _REMEMBERED_BYTES:
@@ -188,7 +188,8 @@ def validate_body(raw: Any) -> Body:
         raise MalformedMessage("body", reason)
     if not isinstance(tensors, list) or len(tensors) > MAX_TENSORS:
         raise MalformedMessage("body", "the tensors are no list, or too many")
-    return Body(method, MappingProxyType(attributes) if attributes else NO_ATTRIBUTES, tuple(spec_of(raw) for raw in tensors))
+    specs = tuple(spec_of(tensor) for tensor in tensors)
+    return Body(method, MappingProxyType(attributes) if attributes else NO_ATTRIBUTES, specs)
 
 
 def spec_of(raw: Any) -> Spec:

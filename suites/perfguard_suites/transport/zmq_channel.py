@@ -1,19 +1,9 @@
-"""Channels over ZeroMQ PAIR sockets: the naive wire of the seeds, and multipart frames without copies.
-
-PAIR rather than REQ: a killed peer is an event on the socket's monitor instead of a wait for ever. The event
-is looked at whenever a wait has lasted `DEATH_NOTICE_S`, so that a message in time pays nothing for it and a
-death is noticed within twice that. Sockets never reconnect: whoever answers later is not the peer.
-"""
+"""Channels over ZeroMQ: the naive wire of the seeds, and multipart frames without copies."""
 
 from __future__ import annotations
 
-import contextlib
-import os
 import struct
-import tempfile
-from collections.abc import Iterator, Sequence
-from pathlib import Path
-from secrets import token_hex
+from collections.abc import Sequence
 from time import perf_counter_ns
 from typing import Any
 
@@ -21,164 +11,22 @@ import msgpack
 import numpy as np
 import numpy.typing as npt
 import zmq
-from zmq.utils.monitor import recv_monitor_message
 
 from perfguard_suites.transport import wire
 from perfguard_suites.transport.channel import Message, Tensor
 from perfguard_suites.transport.dtypes import name_of, plain, resolve
 from perfguard_suites.transport.errors import (
     CapacityExceeded,
-    ChannelTimeout,
     ChannelUnavailable,
     MalformedMessage,
-    PeerDied,
 )
+from perfguard_suites.transport.zmq_link import Link
 
-DEATH_NOTICE_S = 0.05
-ABSTRACT_NAMES = hasattr(os, "memfd_create")  # Linux: a name that leaves no file behind, whoever is killed
-_HIGH_WATER = 32
-_HANDSHAKE_MS = 2000  # a connection that says nothing is dropped after this
-_NAIVE_OVERHEAD = 64 * 1024
 _STAMP = struct.Struct("<Q")
 _SMALL = 64 * 1024
-_UP = int(zmq.EVENT_HANDSHAKE_SUCCEEDED)
-_ACCEPTED = int(zmq.EVENT_ACCEPTED | zmq.EVENT_CONNECTED)
-_DOWN = int(zmq.EVENT_DISCONNECTED)
 
 
-class Link:
-    """A PAIR socket with one peer: bounded, bounded in time, and aware of the peer's death."""
-
-    def __init__(self, capacity_bytes: int) -> None:
-        self._context = zmq.Context()
-        self.socket: zmq.Socket[bytes] = self._context.socket(zmq.PAIR)
-        self._directory: tempfile.TemporaryDirectory[str] | None = None
-        self._connections: set[int] = set()
-        self._peer: int | None = None
-        self._dead = False
-        self.endpoint = ""
-        for option, value in ((zmq.LINGER, 0), (zmq.SNDHWM, _HIGH_WATER), (zmq.RCVHWM, _HIGH_WATER),
-                              (zmq.MAXMSGSIZE, capacity_bytes + _NAIVE_OVERHEAD), (zmq.RECONNECT_IVL, -1),
-                              (zmq.HANDSHAKE_IVL, _HANDSHAKE_MS),
-                              (zmq.RCVTIMEO, int(DEATH_NOTICE_S * 1e3)), (zmq.SNDTIMEO, int(DEATH_NOTICE_S * 1e3))):
-            self.socket.setsockopt(option, value)
-        self._monitor = self.socket.get_monitor_socket(_UP | _ACCEPTED | _DOWN)
-        self._monitor.linger = 0
-
-    def bind(self, family: str) -> None:
-        """Listen on a fresh private endpoint of `ipc` or `tcp` (loopback only)."""
-        if family == "tcp":
-            self.socket.bind("tcp://127.0.0.1:*")
-        elif ABSTRACT_NAMES:
-            self.socket.setsockopt(zmq.IPC_FILTER_UID, os.getuid())
-            self.socket.bind(f"ipc://@perfguard-{token_hex(8)}")
-        else:
-            self._directory = tempfile.TemporaryDirectory(prefix="perfguard-")  # 0700
-            self.socket.bind(f"ipc://{Path(self._directory.name) / 'channel'}")
-        self.endpoint = self._last_endpoint()
-
-    def connect(self, endpoint: str, timeout_s: float) -> None:
-        """Connect and wait for the handshake. Raises `ChannelUnavailable`."""
-        if not endpoint.startswith(("ipc://", "tcp://127.0.0.1:")):
-            raise ChannelUnavailable(endpoint, "is neither ipc nor loopback", "ask the server for its endpoint")
-        try:
-            self.socket.connect(endpoint)
-        except zmq.ZMQError as error:
-            raise ChannelUnavailable(endpoint, str(error), "ask the server for its endpoint") from error
-        self.await_peer(timeout_s, endpoint)
-        self.endpoint = self._last_endpoint()
-
-    def await_peer(self, timeout_s: float, endpoint: str = "") -> None:
-        """Wait until the other end has shaken hands. Raises `ChannelUnavailable`."""
-        deadline_ns = perf_counter_ns() + int(timeout_s * 1e9)
-        while not self._saw_handshake():
-            left_ms = (deadline_ns - perf_counter_ns()) // 1_000_000
-            # ZeroMQ lets go of a stranger's connection only when the socket is used.
-            self.socket.getsockopt(zmq.EVENTS)
-            self._monitor.poll(max(min(left_ms, int(DEATH_NOTICE_S * 1e3)), 0))
-            if left_ms <= 0:
-                raise ChannelUnavailable(endpoint or self.endpoint, f"no peer within {timeout_s} s",
-                                         "is the server running?")
-
-    def _last_endpoint(self) -> str:
-        return bytes(self.socket.getsockopt(zmq.LAST_ENDPOINT)).rstrip(b"\0").decode()
-
-    def _saw_handshake(self) -> bool:
-        return any([event == _UP for event in self._events()])
-
-    def _events(self) -> Iterator[int]:
-        """What the monitor has seen since; keeps the set of connections, ours and strangers'."""
-        while self._monitor.poll(0):
-            event = recv_monitor_message(self._monitor)
-            if event["event"] & _ACCEPTED:
-                self._connections.add(event["value"])
-            elif event["event"] == _DOWN:
-                self._connections.discard(event["value"])
-                self._dead |= event["value"] == self._peer
-            yield int(event["event"])
-
-    def _check_alive(self) -> None:
-        for _ in self._events():
-            pass
-        if self._dead or not self._connections:
-            raise PeerDied(self.endpoint, "the peer closed the connection or died", "start the server again")
-
-    def _know_peer(self, frame: zmq.Frame) -> None:
-        """The first message tells our connection from those of strangers who knock on the same endpoint."""
-        for _ in self._events():
-            pass
-        self._peer = int(frame.get(zmq.SRCFD))
-
-    def _missed(self, what: str, timeout_s: float, deadline_ns: int) -> None:
-        self._check_alive()
-        if perf_counter_ns() >= deadline_ns:
-            raise ChannelTimeout(self.endpoint, f"{what} within {timeout_s} s", "is the peer stopped or overloaded?")
-
-    def send(self, frames: Sequence[Any], timeout_s: float, *, copy: bool) -> None:
-        """Send one multipart message. Raises `PeerDied`, `ChannelTimeout`."""
-        deadline_ns = 0
-        while True:
-            try:
-                if len(frames) == 1:
-                    self.socket.send(frames[0], copy=copy)
-                else:
-                    self.socket.send_multipart(frames, copy=copy)
-            except zmq.Again:
-                deadline_ns = deadline_ns or perf_counter_ns() + int(timeout_s * 1e9)
-                self._missed("could not hand a message over", timeout_s, deadline_ns)
-            else:
-                return
-
-    def recv(self, timeout_s: float) -> list[zmq.Frame]:
-        """The next multipart message. Raises `PeerDied`, `ChannelTimeout`."""
-        deadline_ns = 0
-        while True:
-            try:
-                # timeouts shorter than the slice are rare (tests): they poll
-                if timeout_s < DEATH_NOTICE_S and not self.socket.poll(int(timeout_s * 1e3)):
-                    raise zmq.Again
-                frames = self.socket.recv_multipart(copy=False)
-            except zmq.Again:
-                deadline_ns = deadline_ns or perf_counter_ns() + int((timeout_s - DEATH_NOTICE_S) * 1e9)
-                self._missed("nothing arrived", timeout_s, deadline_ns)
-            else:
-                if self._peer is None:
-                    self._know_peer(frames[0])
-                return frames
-
-    def close(self) -> None:
-        """Close socket, monitor and context; remove the private directory."""
-        if not self.socket.closed:
-            self.socket.disable_monitor()
-            self._monitor.close(0)
-            self.socket.close(0)
-            self._context.term()
-        if self._directory is not None:
-            with contextlib.suppress(OSError):
-                self._directory.cleanup()
-
-
-class ZmqChannel:
+class _ZmqChannel:
     """What both wires share: the link, the counts, and loans that are ordinary memory."""
 
     def __init__(self, kind: str, link: Link, capacity_bytes: int) -> None:
@@ -227,7 +75,7 @@ class ZmqChannel:
         return size_bytes
 
 
-class MultipartChannel(ZmqChannel):
+class MultipartChannel(_ZmqChannel):
     """A metadata frame, then one frame for each tensor: sent without a copy, received as views of the frames."""
 
     def send(self, message: Message, timeout_s: float = 10.0) -> None:
@@ -255,7 +103,7 @@ class MultipartChannel(ZmqChannel):
         return wire.message_of(head, body, tensors, arrived_ns)
 
 
-class NaiveChannel(ZmqChannel):
+class NaiveChannel(_ZmqChannel):
     """The wire of the seed documents: one msgpack map with every tensor's `tobytes()` inside.
 
     Only the time of packing is outside the map, behind it: it is not known before the map is packed.
@@ -286,7 +134,7 @@ class NaiveChannel(ZmqChannel):
             raw = msgpack.unpackb(data, raw=False, strict_map_key=True, max_bin_len=self._capacity_bytes,
                                   max_str_len=wire.MAX_BODY_BYTES, max_array_len=wire.MAX_TENSORS,
                                   max_map_len=wire.MAX_ATTRIBUTES, max_ext_len=0)
-        except Exception as error:  # noqa: BLE001 - msgpack raises many types on hostile input; all mean garbage
+        except Exception as error:
             raise MalformedMessage("naive message", f"not msgpack: {error!r:.200}") from error
         head, body, payloads = _naive_head(raw, stamp)
         tensors = tuple([_view(spec, payload) for spec, payload in zip(body.specs, payloads, strict=True)])
@@ -338,11 +186,11 @@ class ZmqListener:
     def __init__(self, kind: str, capacity_bytes: int) -> None:
         self._kind = kind
         self._capacity_bytes = capacity_bytes
-        self._link: Link | None = Link(capacity_bytes)
+        self._link: Link | None = Link(capacity_bytes, listening=True)
         self._link.bind("tcp" if kind.endswith("tcp") else "ipc")
         self.endpoint = self._link.endpoint
 
-    def accept(self, timeout_s: float) -> ZmqChannel:
+    def accept(self, timeout_s: float) -> MultipartChannel | NaiveChannel:
         """The channel to the first peer. Raises `ChannelUnavailable`."""
         if self._link is None:
             raise ChannelUnavailable(self.endpoint, "has its peer already", "listen again")
@@ -357,14 +205,14 @@ class ZmqListener:
             self._link = None
 
 
-def channel_of(kind: str, link: Link, capacity_bytes: int) -> ZmqChannel:
+def channel_of(kind: str, link: Link, capacity_bytes: int) -> MultipartChannel | NaiveChannel:
     """The channel of a ZeroMQ kind on a connected link."""
     return (NaiveChannel if kind.startswith("naive") else MultipartChannel)(kind, link, capacity_bytes)
 
 
-def connect_zmq(kind: str, endpoint: str, capacity_bytes: int, timeout_s: float) -> ZmqChannel:
+def connect_zmq(kind: str, endpoint: str, capacity_bytes: int, timeout_s: float) -> MultipartChannel | NaiveChannel:
     """The client's end. Raises `ChannelUnavailable`."""
-    link = Link(capacity_bytes)
+    link = Link(capacity_bytes, listening=False)
     try:
         link.connect(endpoint, timeout_s)
     except BaseException:

@@ -66,7 +66,7 @@ def test_stamps_order_both_processes_on_one_clock(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", KINDS_HERE)
 def test_the_server_answers_by_method(kind: str) -> None:
-    """mix returns the tensors asked for, sink none, stats the server's own figures, an unknown method an error."""
+    """`mix` returns the tensors asked for, sink none, stats the server's own figures, an unknown method an error."""
     with peer(kind, capacity_bytes=CAPACITY_BYTES) as channel:
         client = Client(channel)
         spec = reply_spec([((2, 3), "float32"), ((), "int8"), ((1000, 500), "bfloat16")])
@@ -113,8 +113,9 @@ def test_over_capacity_says_what_to_set(kind: str) -> None:
 def test_a_server_that_cannot_reply_says_why() -> None:
     """A reply over the server's capacity is an error reply that names it, not a hang."""
     with peer("shm", capacity_bytes=CAPACITY_BYTES) as channel:
+        client = Client(channel)
         with pytest.raises(RemoteError, match="capacity_bytes"):
-            Client(channel).call(Message("mix", (), {"reply": reply_spec([((CAPACITY_BYTES + 1,), "int8")])}))
+            client.call(Message("mix", (), {"reply": reply_spec([((CAPACITY_BYTES + 1,), "int8")])}))
 
 
 @pytest.mark.parametrize("kind", KINDS_HERE)

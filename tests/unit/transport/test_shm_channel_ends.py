@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from channel_pairs import CAPACITY_BYTES, channel_pair
 
-from perfguard_suites.transport import dtypes, shm_region
+from perfguard_suites.transport import dtypes, shm_channel, shm_doorbell, shm_region, shm_slots
 from perfguard_suites.transport.channel import Message, Tensor
 from perfguard_suites.transport.connect import SHARED_KINDS
 from perfguard_suites.transport.errors import CapacityExceeded, ChannelTimeout, PeerDied
@@ -215,3 +215,14 @@ def test_a_wait_has_an_end() -> None:
             server.recv(timeout_s=0.01)
         client.send(Message("m"))
         assert server.recv().method == "m"
+
+
+def test_machines_with_weaker_order_block_and_wake_always(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where stores may be seen out of order nobody spins and every message wakes: the same messages arrive."""
+    for module in (shm_channel, shm_doorbell, shm_slots):
+        monkeypatch.setattr(module, "TOTAL_STORE_ORDER", False)
+    with channel_pair("shm") as (client, server):
+        for number in range(200):
+            client.send(Message("m", (np.full(LARGE, number, np.float32),)))
+            server.send(Message("m", server.recv().tensors))
+            assert client.recv().tensors[0][-1] == number

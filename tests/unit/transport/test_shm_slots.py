@@ -29,7 +29,7 @@ def regions() -> Iterator[tuple[Region, Region, Region, Region]]:
         region, descriptor = shm_region.create(HUGE_BYTES)
         pairs += [region, shm_region.attach(descriptor, HUGE_BYTES)]
         os.close(descriptor)
-    yield pairs[0], pairs[1], pairs[2], pairs[3]
+    return pairs[0], pairs[1], pairs[2], pairs[3]
 
 
 def ends(regions: tuple[Region, Region, Region, Region]) -> tuple[SlotTable, Leases]:
