@@ -31,6 +31,7 @@ from perfguard.spans.recorder import Recorder, recording
 
 DESCRIPTOR = "PERFGUARD_DUET_DESCRIPTOR"
 OTHER_ROOT = "PERFGUARD_DUET_OTHER_ROOT"
+TOOL = "PERFGUARD_DUET_TOOL"
 COMPARE_PLAN = Plan(budget_s=0.5, min_rounds=8)
 SHORTEST_BLOCK_NS = 1_000_000
 

@@ -1,0 +1,171 @@
+"""What a duet's restarts come to: figures, accounts and verdicts of one case, for the document."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, cast
+
+from perfguard.document import EXACT_KINDS, Account, Change, Direction, Kind, Phase, PhaseChange, Verdict
+from perfguard.duet.pairing import A, B, Half
+from perfguard.figures import metric_of
+from perfguard.gate.attribution import attribute
+from perfguard.stats.quantiles import median_interval
+
+TIME = "time"
+
+
+@dataclass(frozen=True)
+class Compared:
+    """One metric over the restarts: its figure on each side, restart by restart, and what kind of figure it is."""
+
+    name: str
+    unit: str
+    kind: Kind
+    direction: Direction
+    gated: bool
+    limit: float | None
+    before: tuple[float, ...]
+    now: tuple[float, ...]
+
+
+@dataclass
+class CaseRecord:
+    """All restarts of one case: what both sides gave each time."""
+
+    restarts: list[Mapping[str, Half]] = field(default_factory=list)
+
+    def add(self, halves: Mapping[str, Half]) -> None:
+        """Keep one restart."""
+        self.restarts.append(halves)
+
+    def last(self, side: str) -> Half | None:
+        """What a side gave last, or None before the first restart."""
+        return self.restarts[-1][side] if self.restarts else None
+
+    @property
+    def failed(self) -> str:
+        """Why no verdict can be given: which side's test did not pass, and its message; "" if all passed."""
+        for halves in self.restarts:
+            for side, name in ((B, "now"), (A, "before")):
+                if halves[side].status != "passed":
+                    return f"{name}: {halves[side].status}: {halves[side].message}"
+        return ""
+
+    def compared(self) -> list[Compared]:
+        """Every metric that both sides reported in every restart."""
+        if not self.restarts:
+            return []
+        found = []
+        if all(halves[side].blocks_s for halves in self.restarts for side in (A, B)):
+            before, now = (tuple(statistics.median(halves[side].blocks_s) for halves in self.restarts) for side in (A, B))
+            found.append(Compared(TIME, "s", "time", "lower", True, None, before, now))
+        for name, record in self.restarts[-1][B].records.items():
+            if all(name in halves[side].records for halves in self.restarts for side in (A, B)):
+                before, now = (
+                    tuple(float(halves[side].records[name]["median"]) for halves in self.restarts) for side in (A, B)
+                )
+                found.append(Compared(name, record["unit"], cast("Kind", record["kind"]),
+                                      cast("Direction", record["direction"]), bool(record["gated"]), record["limit"],
+                                      before, now))
+        return found
+
+    def gated_metrics(self) -> int:
+        """How many comparisons of this case can raise an alarm."""
+        return sum(metric.gated for metric in self.compared())
+
+    def notes(self) -> list[str]:
+        """The notes of the last run of the working tree, and what differs between the sides."""
+        last = self.last(B)
+        if last is None:
+            return []
+        notes = list(last.notes)
+        before = self.restarts[-1][A].records
+        if lost := sorted(before.keys() - last.records.keys()):
+            notes.append(f"no longer measured: {', '.join(lost)}")
+        return notes
+
+
+def exact(metric: Compared) -> bool:
+    """Whether a metric is compared by equality."""
+    return metric.kind in EXACT_KINDS and not metric.limit
+
+
+def metric_maps(record: CaseRecord, limit: float) -> list[dict[str, Any]]:
+    """The working tree's metrics as document maps; a sample is one restart's figure."""
+    maps = []
+    for metric in record.compared():
+        interval = median_interval(metric.now)
+        maps.append(asdict(metric_of(
+            metric.name, metric.now, interval, unit=metric.unit, kind=metric.kind, direction=metric.direction,
+            gated=metric.gated, limit=metric.limit, default_limit=limit,
+        )))
+    return maps
+
+
+def account_of(record: CaseRecord, side: str = B) -> Account | None:
+    """The account of one side over all its restarts and blocks; None if it measured no blocks."""
+    halves = [halves[side] for halves in record.restarts if halves[side].blocks_s]
+    if not halves:
+        return None
+    wall_ns, calls = sum(h.wall_ns for h in halves), sum(h.calls for h in halves)
+    per_call = phases_per_call(record, side)
+    weights = [(phases, h.calls / len(h.phases_s)) for h in halves for phases in h.phases_s]
+    totals: dict[str, float] = {}
+    for phases, weight in weights:
+        for path, own_s in phases.items():
+            totals[path] = totals.get(path, 0.0) + own_s * weight
+    unaccounted_s = totals.pop("unaccounted", 0.0)
+    counts = {path: sum(h.counts.get(path, 0) for h in halves) for path in totals}
+    return Account(
+        wall_s=wall_ns / 1e9,
+        unaccounted_s=unaccounted_s,
+        phases=tuple(sorted(
+            (Phase(path, _with_nested(path, totals), own_s, counts[path], per_call.get(path, 0.0))
+             for path, own_s in totals.items()),
+            key=lambda phase: -phase.self_s,
+        )),
+        calls=calls,
+        unaccounted_median_s=per_call.get("unaccounted", 0.0),
+    )
+
+
+def phases_per_call(record: CaseRecord, side: str) -> dict[str, float]:
+    """Self seconds per call by phase: the median over restarts of the median over blocks."""
+    per_restart = [_medians(halves[side].phases_s) for halves in record.restarts if halves[side].phases_s]
+    return _medians(per_restart)
+
+
+def phase_changes(record: CaseRecord) -> tuple[PhaseChange, ...]:
+    """Which phases account for the change, from the phases of both sides in the same restarts."""
+    before, now = phases_per_call(record, A), phases_per_call(record, B)
+    return attribute(now, [before]) if before and now else ()
+
+
+def _with_nested(path: str, totals: Mapping[str, float]) -> float:
+    return sum(own_s for other, own_s in totals.items() if other == path or other.startswith(path + "/"))
+
+
+def _medians(maps: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    paths = {path for phases in maps for path in phases}
+    return {path: statistics.median(phases.get(path, 0.0) for phases in maps) for path in paths}
+
+
+@dataclass(frozen=True)
+class MetricVerdict:
+    """The verdict on one metric, with the change behind it and the figure before."""
+
+    verdict: Verdict
+    limit: float
+    change: Change | None = None
+    before: float | None = None
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """The verdicts on one case, and whether further restarts could change them."""
+
+    verdicts: Mapping[str, MetricVerdict]
+    certain: bool
+    notes: tuple[str, ...] = ()
