@@ -19,9 +19,10 @@ from perfguard.document import (
 from perfguard.errors import MeasurementError
 from perfguard.events import EventStream
 from perfguard.figures import checked_metric, metric_of
-from perfguard.measure import Comparison, Plan, Round, interleave, sample
-from perfguard.measure.blocks import all_prepared, prepared
+from perfguard.measure import Comparison, Plan, Round, Samples, interleave, sample
+from perfguard.measure.blocks import Target, all_prepared, prepared
 from perfguard.measure.clock import Clock
+from perfguard.measure.sampling import Observer
 from perfguard.spans.recorder import Span
 from perfguard.stats.quantiles import Interval
 
@@ -41,15 +42,22 @@ class CaseRun:
         self.device = device
         self.clock = clock
         self.names: set[str] = set()
+        self.samples: Samples | None = None
         self._spans_due_ns = 0
 
     # -- what the fixture calls
 
-    def measure(self, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def measure(
+        self,
+        fn: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        sampler: Callable[[Target, Plan, Observer, Clock], Samples] = sample,
+    ) -> Any:
         """Sample `fn(*args, **kwargs)` as the metric `time`; returns what its last call returned."""
         self._claim("time")
         with prepared(fn, args, kwargs, self.device) as target:
-            samples = sample(target, self.plan, self, self.clock)
+            self.samples = samples = sampler(target, self.plan, self, self.clock)
         self._emit_time("time", samples.interval, samples.values_s)
         self.stream.emit("account", case=self.case_id, account=asdict(samples.account))
         for text in samples.notes:
@@ -110,6 +118,10 @@ class CaseRun:
     def note(self, text: str) -> None:
         """A sentence for the report of this case."""
         self.stream.emit("note", case=self.case_id, text=str(text)[:MAX_NOTE])
+
+    def describe(self, extra: Mapping[str, Any]) -> None:
+        """Facts about this case for whoever reads the document: plain JSON values only."""
+        self.stream.emit("extra", case=self.case_id, extra=dict(extra))
 
     # -- what sampling tells (measure.sampling.Observer)
 

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from perfguard import __version__
-from perfguard.commands import baseline, compare, dashboard, diagnose, machine
+from perfguard.commands import baseline, compare, dashboard, diagnose, importing, machine
 from perfguard.errors import PerfguardError
 
 INTERRUPTED = 2
@@ -34,7 +34,7 @@ examples:
 exit status: 0 fine; 1 something got slower; 2 interrupted; 4 a bad option or an unreadable file
 """
 
-COMMANDS = (baseline, compare, machine)
+COMMANDS = (baseline, compare, importing, machine)
 # Their arguments belong to whoever provides the verb, `--help` included.
 PLUGGED = {"diagnose": diagnose, "dashboard": dashboard}
 

@@ -117,6 +117,7 @@ class Case:
     """One performance test with its parameters. `id` is pytest's node id; `key` names it in baselines.
 
     The key does not depend on rootdir: dotted module, `::`, test name with parameters.
+    `extra` holds facts that a fixture told about the case, for exports: plain JSON values.
     """
 
     id: str
@@ -128,6 +129,7 @@ class Case:
     account: Account | None = None
     notes: tuple[str, ...] = ()
     duration_s: float = 0.0
+    extra: Mapping[str, Any] = field(default_factory=dict)
 
     def metric(self, name: str) -> Metric | None:
         """The metric of that name, or None."""
@@ -233,6 +235,7 @@ def _case_from_map(raw: Mapping[str, Any]) -> Case:
         account=None if account is None else account_from_map(account),
         notes=tuple(str(n) for n in raw.get("notes", ())),
         duration_s=float(raw.get("duration_s", 0.0)),
+        extra=dict(raw.get("extra", {})),
     )
 
 

@@ -38,6 +38,11 @@ class Perfguard:
         self.profile = profile
 
     @property
+    def case_run(self) -> CaseRun | None:
+        """The recorder behind this fixture, for fixtures built on it; None in an ordinary test run."""
+        return self._run
+
+    @property
     def enabled(self) -> bool:
         """True under `--perfguard`."""
         return self._run is not None

@@ -21,7 +21,7 @@ class Option:
 
     name: str
     help: str
-    kind: str = "text"  # "text" | "flag" | "optional" (text that may be left out: DEFAULT_LIVE)
+    kind: str = "text"  # "text" | "flag" | "optional" (text that may be left out: DEFAULT_LIVE) | "many" (repeatable)
     metavar: str | None = None
     default: str = ""
 
@@ -40,12 +40,14 @@ class Option:
         extra: dict[str, Any] = {"action": "store_true"} if self.kind == "flag" else {"metavar": self.metavar}
         if self.kind == "optional":
             extra |= {"nargs": "?", "const": DEFAULT_LIVE}
+        if self.kind == "many":
+            extra |= {"action": "append"}
         group.addoption(self.flag, dest=self.ini, default=None, help=self.help, **extra)
         parser.addini(
             self.ini,
             self.help,
-            type="bool" if self.kind == "flag" else "string",
-            default=False if self.kind == "flag" else self.default,
+            type={"flag": "bool", "many": "linelist"}.get(self.kind, "string"),
+            default={"flag": False, "many": []}.get(self.kind, self.default),
         )
 
 
@@ -64,6 +66,14 @@ OPTIONS = (
     Option("strict", "a metric without baseline fails the gate", "flag"),
     Option("fail_on", "verdicts that fail the gate: slower,noisy,missing", metavar="VERDICTS", default="slower"),
     Option("case_seconds", "time budget per case, in seconds (default: the profile's)", metavar="S"),
+    Option("against", "compare with git revision REV: both measured in turn (duet)", metavar="REV"),
+    Option("against_path", "compare with the checkout in DIR", metavar="DIR"),
+    Option("against_python", "the other revision's interpreter (default: this one)", metavar="PYTHON"),
+    Option("duet", "lockstep: one side rests while the other is timed; parallel: both at once", metavar="HOW",
+           default="lockstep"),
+    Option("seconds", "time budget of a duet, for all its cases together", metavar="S"),
+    Option("alpha", "chance that a run without any change alarms (default 1%%)", metavar="SHARE"),
+    Option("export", "write the run in another tool's format: pytest-benchmark=PATH (repeatable)", "many", "KIND=PATH"),
 )
 
 
@@ -80,6 +90,13 @@ class Settings:
     strict: bool
     fail_on: str
     case_seconds: float | None
+    exports: tuple[tuple[str, Path], ...] = ()
+    against: str | None = None
+    against_path: Path | None = None
+    against_python: str | None = None
+    duet: str = "lockstep"
+    seconds: float | None = None
+    alpha: float = 0.01
 
 
 def settings(values: Mapping[str, Any], root: Path, cwd: Path) -> Settings:
@@ -106,7 +123,14 @@ def settings(values: Mapping[str, Any], root: Path, cwd: Path) -> Settings:
         record=_path(values["perfguard_record"], cwd, "--perfguard-record"),
         strict=bool(values["perfguard_strict"]),
         fail_on=values["perfguard_fail_on"] or "slower",
-        case_seconds=_seconds(values["perfguard_case_seconds"]),
+        case_seconds=_seconds("--perfguard-case-seconds", values["perfguard_case_seconds"]),
+        exports=tuple(_export(text, cwd) for text in values["perfguard_export"]),
+        against=values["perfguard_against"] or None,
+        against_path=cwd / values["perfguard_against_path"] if values["perfguard_against_path"] else None,
+        against_python=values["perfguard_against_python"] or None,
+        duet=_choice("--perfguard-duet", values["perfguard_duet"] or "lockstep", ("lockstep", "parallel")),
+        seconds=_seconds("--perfguard-seconds", values["perfguard_seconds"]),
+        alpha=_alpha(values["perfguard_alpha"]),
     )
 
 
@@ -121,7 +145,40 @@ def _path(text: str | None, cwd: Path, option: str) -> Path | None:
     return path
 
 
-def _seconds(text: Any) -> float | None:
+def _export(text: str, cwd: Path) -> tuple[str, Path]:
+    from perfguard.report.exports import EXPORTS
+
+    kind, _, name = text.partition("=")
+    path = _path(name, cwd, "--perfguard-export")
+    if kind not in EXPORTS or path is None:
+        kinds = ", ".join(EXPORTS)
+        raise OptionError("--perfguard-export", f"{text!r} is no export", f"write KIND=PATH, KIND one of {kinds}")
+    return kind, path
+
+
+def _choice(option: str, text: str, choices: tuple[str, ...]) -> str:
+    if text not in choices:
+        raise OptionError(option, f"{text!r} is none", f"choose {' or '.join(choices)}")
+    return text
+
+
+def _alpha(text: Any) -> float:
+    from perfguard.units import parse_limit
+
+    alpha = parse_limit(_number(text), "--perfguard-alpha") if text else 0.01
+    if not 0 < alpha < 0.5:
+        raise OptionError("--perfguard-alpha", f"{text!r} is no error rate", 'write 1% or 0.01')
+    return alpha
+
+
+def _number(text: str) -> str | float:
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
+def _seconds(option: str, text: Any) -> float | None:
     if text in (None, ""):
         return None
     try:
@@ -129,5 +186,5 @@ def _seconds(text: Any) -> float | None:
     except ValueError:
         seconds = -1.0
     if not 0 < seconds < 86_400:
-        raise OptionError("--perfguard-case-seconds", f"{text!r} is no time budget", "give seconds, e.g. 2.5")
+        raise OptionError(option, f"{text!r} is no time budget", "give seconds, e.g. 2.5")
     return seconds

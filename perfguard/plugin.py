@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from perfguard.benchmark import hooks as benchmark_hooks
+from perfguard.benchmark import marker_of
 from perfguard.errors import PerfguardError
+from perfguard.naming import home_of
 from perfguard.options import OPTIONS, settings
 
 if TYPE_CHECKING:
@@ -23,8 +26,9 @@ MARKER = (
 MARKER_KEYS = frozenset({"limit", "budget_s", "group", "device"})
 
 
-def pytest_addoption(parser: pytest.Parser) -> None:
-    """Declare the options and their ini keys."""
+def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
+    """Declare the options and their ini keys; let the drop-in `benchmark` fixture in."""
+    pluginmanager.register(benchmark_hooks, "perfguard-benchmark-hooks")
     group = parser.getgroup("perfguard", "perfguard: performance tests with a gate")
     for option in OPTIONS:
         option.add_to(group, parser)
@@ -72,8 +76,9 @@ def _values(config: pytest.Config) -> dict[str, Any]:
 
 
 def is_case(item: pytest.Item) -> bool:
-    """Whether a test is a performance case: it uses the fixture, or carries the marker."""
-    return "perfguard" in getattr(item, "fixturenames", ()) or item.get_closest_marker("perfguard") is not None
+    """Whether a test is a performance case: it uses the fixture (`benchmark` does), or carries a marker."""
+    marked = item.get_closest_marker("perfguard") is not None or marker_of(item) is not None
+    return marked or "perfguard" in getattr(item, "fixturenames", ())
 
 
 @pytest.fixture
@@ -119,15 +124,24 @@ class Runner:
             config.hook.pytest_deselected(items=others)
             items[:] = [item for item in items if is_case(item)]
 
-    def pytest_runtestloop(self, session: pytest.Session) -> None:
-        """Collection is done, as every other plugin left it: the run begins."""
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtestloop(self, session: pytest.Session) -> bool | None:
+        """Collection is done, as every other plugin left it: the run begins; a duet takes it over."""
         if session.testsfailed and not session.config.option.continue_on_collection_errors:
-            return
+            return None
+        chosen = self.session.settings
         try:
-            self.session.start([planned(item) for item in session.items])
+            cases = [planned(item) for item in session.items]
+            self.session.start(cases)
+            self.report.begin()
+            if chosen.against is None and chosen.against_path is None:
+                return None
+            from perfguard.duet.run import run_duet
+
+            run_duet(self.session, session, cases, self.report.case)
         except PerfguardError as error:
             raise pytest.UsageError(f"perfguard: {error}") from error
-        self.report.begin()
+        return True
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, object, object]:
@@ -157,6 +171,9 @@ class Runner:
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
         """Update baselines if asked, decide, and turn a clean exit into the gate's."""
+        from perfguard.report.exports import exporter
+        from perfguard.session import write_text
+
         if not self.session.builder.started:  # nothing was run: a collection error, or nothing collected
             self.session.abort()
             return
@@ -169,6 +186,8 @@ class Runner:
                 status = session.exitstatus = self._failed(error)
         try:
             run = self.report.run = self.session.finish(status, interrupted)
+            for kind, path in self.session.settings.exports:
+                write_text(path, exporter(kind)(run, self.config))
         except PerfguardError as error:
             session.exitstatus = self._failed(error)
             return
@@ -201,24 +220,11 @@ def planned(item: pytest.Item) -> PlannedCase:
                 f"(it takes {', '.join(sorted(MARKER_KEYS))})"
             )
         marker |= found.kwargs
-    module, suite = _home(Path(item.path))
+    module, suite = home_of(Path(item.path))
     tail = item.nodeid.split("::", 1)[-1]
     callspec = getattr(item, "callspec", None)
     params = {} if callspec is None else {name: _plain(value) for name, value in callspec.params.items()}
     return PlannedCase(item.nodeid, f"{module}::{tail}", str(marker.get("group", suite)), params, marker)
-
-
-def _home(path: Path) -> tuple[str, str]:
-    """The dotted module of a test file and its suite: its package, or the file's own name without `test_`.
-
-    Packages are found by their `__init__.py`, not by the module's name, which depends on import mode and rootdir.
-    """
-    parts = [path.stem]
-    folder = path.parent
-    while (folder / "__init__.py").is_file():
-        parts.insert(0, folder.name)
-        folder = folder.parent
-    return ".".join(parts), parts[-2] if len(parts) > 1 else path.stem.removeprefix("test_")
 
 
 def _plain(value: Any) -> Any:

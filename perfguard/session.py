@@ -49,7 +49,7 @@ class RunSession:
     def __init__(self, settings: Settings, root: Path, warn: Callable[[str], None]) -> None:
         self.settings = settings
         self.warn = warn
-        self.policy = Policy(fail_on=parse_fail_on(settings.fail_on), strict=settings.strict)
+        self.policy = Policy(settings.alpha, parse_fail_on(settings.fail_on), settings.strict)
         self.plan = PROFILES[settings.profile].with_budget(settings.case_seconds)
         self.machine = {**describe()}
         self.machine["class"] = machine_class(self.machine)
@@ -96,11 +96,15 @@ class RunSession:
     def case_run(self, case_id: str) -> CaseRun:
         """The recorder for a case's fixture. Raises `OptionError` for a marker that makes no sense."""
         marker = self.planned[case_id].marker
-        limit = parse_limit(marker.get("limit", DEFAULT_LIMIT), f"{case_id}: limit")
+        limit = self.limit_of(self.planned[case_id])
         plan = self.plan
         if self.settings.case_seconds is None and marker.get("budget_s") is not None:
             plan = plan.with_budget(float(marker["budget_s"]))
         return CaseRun(case_id, self.stream, plan, limit, str(marker.get("device", "cpu")), perf_counter_ns)
+
+    def limit_of(self, case: PlannedCase, default: float = DEFAULT_LIMIT) -> float:
+        """The change a case tolerates, as a fraction. Raises `OptionError` for a marker that says none."""
+        return parse_limit(case.marker.get("limit", default), f"{case.id}: limit")
 
     def finish_case(self, case_id: str, status: Status, duration_s: float, message: str) -> Case:
         """A case is over: judge its metrics (of a passed case only) and close it."""
@@ -203,9 +207,13 @@ def now_iso() -> str:
 
 def write_json(path: Path, run: Run) -> None:
     """Write the run document, atomically. Raises `DocumentError` naming the path if it cannot be written."""
+    write_text(path, json.dumps(document.to_json(run), indent=1, allow_nan=False))
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file, atomically. Raises `DocumentError` naming the path if it cannot be written."""
     temporary = None
     try:
-        text = json.dumps(document.to_json(run), indent=1, allow_nan=False)
         with tempfile.NamedTemporaryFile(
             "w", dir=path.parent, prefix=f".{path.name}.", delete=False, encoding="utf-8"
         ) as file:

@@ -9,15 +9,17 @@ from __future__ import annotations
 import random
 import secrets
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING
 
 from perfguard.document import Case
-from perfguard.duet.outcome import CaseRecord, Judgement, account_of, judge_case, metric_maps
-from perfguard.duet.pairing import A, B, Half, measure_pair
+from perfguard.duet.judging import judge_case
+from perfguard.duet.outcome import CaseRecord, Judgement, account_of, metric_maps
+from perfguard.duet.pairing import A, B, measure_pair
 from perfguard.duet.side import Side
 from perfguard.errors import DuetError
+from perfguard.stats.sequential import DuetPlan
 
 if TYPE_CHECKING:
     from perfguard.session import PlannedCase, RunSession
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 MOST_RESTARTS = 40
 # Blocks of one case in one restart, both sides together: short, since a further restart tells more than further blocks.
 BLOCKS_BUDGET_S = 0.25
+DUET_LIMIT = 0.03
 
 
 @dataclass
@@ -46,14 +49,16 @@ class Duet:
     """Runs one duet. `report(case)` is called as soon as a case is over."""
 
     def __init__(self, session: RunSession, sides: Mapping[str, Side], budget_s: float,
-                 report: Callable[[Case], None]) -> None:
+                 report: Callable[[Case], None], *, parallel: bool = False) -> None:
         self.session = session
         self.sides = sides
         self.budget_s = budget_s
         self.report = report
+        self.parallel = parallel
         self.rng = random.Random(secrets.randbits(64))
         self.cases: dict[str, Progress] = {}
         self.finished: set[str] = set()
+        self.tests = 0
 
     def run(self, planned: Sequence[PlannedCase]) -> None:
         """Measure the planned cases (those of the working tree) and tell what only one side has.
@@ -104,7 +109,7 @@ class Duet:
             self.session.stream.emit("round", case=case_id, metric=metric, index=restart * 1000 + index, iterations=1,
                                      value=value_s, warmup=False, phases=None)
 
-        progress.record.add(measure_pair(ids, self.rng, BLOCKS_BUDGET_S, on_block))
+        progress.record.add(measure_pair(ids, self.rng, BLOCKS_BUDGET_S, on_block, parallel=self.parallel))
 
     def _only_on_one_side(self, found: Mapping[str, Mapping[str, object]]) -> None:
         for key in found[A].keys() - found[B].keys():
@@ -114,19 +119,21 @@ class Duet:
                 raise DuetError(progress.planned.id, f"is collected here, but not by the worker of "
                                 f"{self.sides[B].checkout.name}", "does its parametrisation depend on the process?")
             if key not in found[A]:
-                progress.judgement = Judgement.new(f"new: {self.sides[A].checkout.name} has no such case")
+                note = f"new: {self.sides[A].checkout.name} has no such case"
+                progress.judgement = Judgement({}, certain=True, notes=(note,))
 
     def _judge(self) -> None:
         """Judge what has been measured; what is certain is reported at once."""
-        open_cases = [p for p in self.cases.values() if p.record.restarts and not p.done]
-        tests = sum(p.record.gated_metrics() for p in self.cases.values())
-        noise = [p.record for p in self.cases.values() if p.record.restarts]
-        for progress in open_cases:
-            limit = self.session.limit_of(progress.planned)
-            progress.judgement = judge_case(progress.record, noise, limit, self.session.policy.alpha, max(1, tests),
-                                            MOST_RESTARTS)
-            if progress.done:
-                self._finish(progress)
+        if self.tests == 0:  # fixed by the first restart: what is decided on may not depend on what was seen
+            self.tests = max(1, sum(p.record.gated_metrics() for p in self.cases.values()))
+        plan = DuetPlan(alpha=self.session.policy.alpha, tests=self.tests, max_restarts=MOST_RESTARTS)
+        measured = [p.record for p in self.cases.values() if p.record.restarts]
+        for progress in self.cases.values():
+            if progress.record.restarts and not progress.done:
+                limit = self.session.limit_of(progress.planned, DUET_LIMIT)
+                judgement = progress.judgement = judge_case(progress.record, measured, plan, limit)
+                if judgement.certain:
+                    self._finish(progress)
 
     def _finish(self, progress: Progress) -> None:
         """Emit a case's figures and verdicts, once."""
@@ -139,7 +146,7 @@ class Duet:
             progress.started_s = time.monotonic()
             self.session.start_case(case_id)
         source = self.sides[A].checkout.name
-        for metric in metric_maps(record, judgement, self.session.limit_of(progress.planned)):
+        for metric in metric_maps(record, self.session.limit_of(progress.planned, DUET_LIMIT)):
             stream.emit("metric", case=case_id, metric=metric)
         account = account_of(record)
         if account is not None:
@@ -156,8 +163,3 @@ class Duet:
         stream.emit("case_finished", case=case_id, status=status, duration_s=time.monotonic() - progress.started_s,
                     message=message[:2000])
         self.report(self.session.builder.case(case_id))
-
-
-def broken(halves: Iterable[Half]) -> bool:
-    """Whether a side's test failed."""
-    return any(half.status in ("failed", "error") for half in halves)

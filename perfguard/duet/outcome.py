@@ -138,9 +138,13 @@ def phases_per_call(record: CaseRecord, side: str) -> dict[str, float]:
 
 
 def phase_changes(record: CaseRecord) -> tuple[PhaseChange, ...]:
-    """Which phases account for the change, from the phases of both sides in the same restarts."""
-    before, now = phases_per_call(record, A), phases_per_call(record, B)
-    return attribute(now, [before]) if before and now else ()
+    """Which phases account for the change: the median over restarts of what each gained within a restart."""
+    gains = []
+    for halves in record.restarts:
+        if halves[A].phases_s and halves[B].phases_s:
+            before, now = _medians(halves[A].phases_s), _medians(halves[B].phases_s)
+            gains.append({path: now.get(path, 0.0) - before.get(path, 0.0) for path in {*before, *now}})
+    return attribute(_medians(gains), [{}])
 
 
 def _with_nested(path: str, totals: Mapping[str, float]) -> float:

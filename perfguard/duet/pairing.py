@@ -34,7 +34,7 @@ class Half:
 
 def measure_pair(
     ids: Mapping[str, tuple[Side, str, str]], rng: random.Random, budget_s: float,
-    on_block: Callable[[str, int, float], None] = lambda *_: None,
+    on_block: Callable[[str, int, float], None] = lambda *_: None, *, parallel: bool = False,
 ) -> dict[str, Half]:
     """Measure one case on both sides. `ids`: side name -> (side, node id there, id of the next case there).
 
@@ -53,7 +53,7 @@ def measure_pair(
             _finished(halves[name], message)
     lines = {name: ids[name][0].line for name in waiting}
     if len(waiting) == len(ids):
-        _blocks(lines, halves, rng, budget_s, on_block)
+        _blocks(lines, halves, rng, budget_s, on_block, parallel=parallel)
     for name, line in lines.items():
         line.send("go on")
         _finished(halves[name], line.recv(CASE_TIMEOUT_S))
@@ -61,7 +61,7 @@ def measure_pair(
 
 
 def _blocks(lines: Mapping[str, Any], halves: Mapping[str, Half], rng: random.Random, budget_s: float,
-            on_block: Callable[[str, int, float], None]) -> None:
+            on_block: Callable[[str, int, float], None], *, parallel: bool) -> None:
     names = sorted(lines)
     calibrated = {}
     for name in rng.sample(names, len(names)):
@@ -70,8 +70,12 @@ def _blocks(lines: Mapping[str, Any], halves: Mapping[str, Half], rng: random.Ra
     calls = max(int(c["calls"]) for c in calibrated.values())  # the same on both sides, so that blocks are alike
     spent_ns, pairs = 0, 0
     while pairs < MOST_PAIRS:
-        for name in rng.sample(names, len(names)):
+        order = rng.sample(names, len(names))
+        for name in order if parallel else ():
             lines[name].send("block", calls=calls)
+        for name in order:
+            if not parallel:
+                lines[name].send("block", calls=calls)
             block = lines[name].recv(CASE_TIMEOUT_S)
             half, ns = halves[name], max(1, int(block["ns"]))
             spent_ns += ns

@@ -7,8 +7,10 @@ revision is at rest meanwhile.
 
 from __future__ import annotations
 
+import ctypes
 import os
 import random
+import signal
 import socket
 import sys
 import zlib
@@ -34,13 +36,33 @@ OTHER_ROOT = "PERFGUARD_DUET_OTHER_ROOT"
 TOOL = "PERFGUARD_DUET_TOOL"
 COMPARE_PLAN = Plan(budget_s=0.5, min_rounds=8)
 SHORTEST_BLOCK_NS = 1_000_000
+_PR_SET_PDEATHSIG = 1
 
 
 def main(arguments: list[str]) -> int:
     """Run pytest as a worker on the socket whose descriptor the environment names."""
+    die_with_parent()
     line = Line(socket.socket(fileno=int(os.environ.pop(DESCRIPTOR))), "the run")
     other = Path(os.environ.pop(OTHER_ROOT))
-    return int(pytest.main(arguments, plugins=[Worker(line, other)]))
+    return int(pytest.main(arguments, plugins=[Entry(Worker(line, other))]))
+
+
+def die_with_parent() -> None:
+    """Ask the kernel to end this process with its parent, also in the middle of a test (Linux); elsewhere, and if the
+    parent has gone already, the closed wire ends it at the next turn."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+class Entry:
+    """Registers the worker under the name by which the `perfguard` fixture finds its runner."""
+
+    def __init__(self, worker: Worker) -> None:
+        self.worker = worker
+
+    def pytest_configure(self, config: pytest.Config) -> None:
+        """As `pytest --perfguard` registers its own runner."""
+        config.pluginmanager.register(self.worker, "perfguard-runner")
 
 
 class Worker:
@@ -55,9 +77,8 @@ class Worker:
         self.case: WorkerCase | None = None
 
     def pytest_configure(self, config: pytest.Config) -> None:
-        """Be what the fixture asks for."""
-        self.profile = config.getoption("perfguard_profile", None) or "quick"
-        config.pluginmanager.register(self, "perfguard-runner")
+        """Learn the profile."""
+        self.profile = config.getoption("perfguard_profile", None) or config.getini("perfguard_profile") or "quick"
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -96,7 +117,7 @@ class Worker:
         """Remember how set-up, call and tear-down went."""
         self.reports.append(report)
 
-    def case_run(self, node: pytest.Item) -> WorkerCase:
+    def case_run(self, node: pytest.Item) -> WorkerCase:  # noqa: ARG002 - as the run's own runner has it
         """What the fixture records into."""
         assert self.case is not None
         return self.case

@@ -77,6 +77,9 @@ class RunBuilder:
         case = self.case(event["case"])
         self._keep(replace(case, notes=(*case.notes, event["text"])))
 
+    def _extra(self, event: Event) -> None:
+        self._keep(replace(self.case(event["case"]), extra=event["extra"]))
+
     def _verdict(self, event: Event) -> None:
         case = self.case(event["case"])
         self._keep(

@@ -54,6 +54,8 @@ KINDS: Mapping[str, Mapping[str, tuple[type, ...]]] = {
     "metric": {"case": _TEXT, "metric": _MAP},
     "account": {"case": _TEXT, "account": _MAP},
     "note": {"case": _TEXT, "text": _TEXT},
+    # extra: facts about the case for exports, plain JSON values
+    "extra": {"case": _TEXT, "extra": _MAP},
     # change, baseline: as in the run document
     "verdict": {
         "case": _TEXT,

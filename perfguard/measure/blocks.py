@@ -66,9 +66,18 @@ class Target:
 
 @contextlib.contextmanager
 def prepared(
-    fn: Callable[..., Any], args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None, device: str = "cpu"
+    fn: Callable[..., Any] | Target,
+    args: tuple[Any, ...] = (),
+    kwargs: dict[str, Any] | None = None,
+    device: str = "cpu",
 ) -> Iterator[Target]:
-    """A `Target` with its event loop (async functions) and device synchronisation, closed afterwards."""
+    """A `Target` with its event loop (async functions) and device synchronisation, closed afterwards.
+
+    A `Target` that knows more than calling `fn` is taken as it is.
+    """
+    if isinstance(fn, Target):
+        yield fn
+        return
     if not callable(fn):
         raise MeasurementError("perfguard", f"{fn!r} cannot be called", "give the function, not its result")
     target = Target(fn, args, dict(kwargs or {}), device_synchroniser(device))

@@ -15,6 +15,7 @@ class Plan:
     `budget_s`: wall time for timed rounds; warm-up has at most `warmup_fraction` of it besides.
     Sampling ends once the median's interval is within `target` (relative half-width) after `min_rounds`,
     or the budget is spent, or at `max_rounds`. A call longer than the budget still runs `floor_rounds` times.
+    Calls are grouped into blocks of at least `min_block_s`, and of a thousand clock readings in any case.
     """
 
     budget_s: float
@@ -25,6 +26,7 @@ class Plan:
     target: float = 0.01
     confidence: float = 0.95
     max_calls: int = 10_000_000
+    min_block_s: float = 0.0
 
     def with_budget(self, budget_s: float | None) -> Plan:
         """The same plan with another budget; raises `OptionError` unless it is positive."""

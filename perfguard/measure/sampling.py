@@ -92,14 +92,15 @@ class _Sampler:
         """Find how many calls make a block long enough for the clock; these calls count as warm-up."""
         self.observer.stage("calibrate", {"clock_cost_ns": self.facts.cost_ns})
         first = True
+        shortest_ns = max(self.facts.shortest_round_ns, self.plan.min_block_s * 1e9)
         while True:
             block_ns = self._timed_block()
             self.warmup.append(block_ns / self.iterations / 1e9)
             if first:
                 self.first_s, first = block_ns / 1e9, False
-            if block_ns >= self.facts.shortest_round_ns or self.iterations >= self.plan.max_calls:
+            if block_ns >= shortest_ns or self.iterations >= self.plan.max_calls:
                 return
-            grow = 2.0 if block_ns <= 0 else 1.2 * self.facts.shortest_round_ns / block_ns
+            grow = 2.0 if block_ns <= 0 else 1.2 * shortest_ns / block_ns
             self.iterations = min(
                 self.plan.max_calls, max(self.iterations + 1, int(self.iterations * min(grow, 100.0)))
             )
@@ -107,6 +108,8 @@ class _Sampler:
     def warm_up(self) -> bool:
         """Run until the median of the last three blocks is within 5 % of the three before; True if it settled."""
         budget_ns = self.plan.budget_s * self.plan.warmup_fraction * 1e9
+        if budget_ns == 0:
+            return True  # none was asked for
         self.observer.stage("warmup", {"budget_s": budget_ns / 1e9})
         recent: list[float] = []
         spent_ns = self.first_s * 1e9

@@ -121,7 +121,8 @@ class TerminalReport:
         self._noisy(self.run)
         for path in self.written:
             self._line(f"baseline written: {_shown(path)}")
-        for what, output in (("run document", self.session.settings.json), ("recording", self.session.settings.record)):
+        settings = self.session.settings
+        for what, output in (("run document", settings.json), ("recording", settings.record), *settings.exports):
             if output is not None:
                 self._line(f"{what}: {_shown(output)}")
         self._tally(self.run)

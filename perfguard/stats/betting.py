@@ -36,9 +36,9 @@ def log_wealth(differences: npt.ArrayLike, within_se: npt.ArrayLike | None = Non
     """The log of the wealth after each restart of one who starts with 1 and bets that the differences are positive.
 
     `differences`: shape (..., r), in the order of the restarts; the result has the same shape. The scale is the running
-    median of |d|, this restart's included: known before the coin (the sign) is looked at. `within_se`, of the same shape
-    and not changed by swapping sides: a restart whose own standard error exceeds that scale gets a smaller stake, as
-    its variance asks for; on busy machines these are the restarts that point anywhere.
+    median of |d|, this restart's included: known before the coin (the sign) is looked at. `within_se`, of the same
+    shape and not changed by swapping sides: a restart whose own standard error exceeds that scale gets a smaller stake,
+    as its variance asks for; on busy machines these are the restarts that point anywhere.
     Raises ValueError on figures that are not finite.
     """
     d = np.asarray(differences, dtype=np.float64)

@@ -46,7 +46,7 @@ def combine_restarts(a_blocks_s: npt.ArrayLike, b_blocks_s: npt.ArrayLike) -> tu
     Other processes only ever add time, and often to one side of a pair. So a pair counts by its more disturbed side,
     as its log excess over that side's own lower decile; the quieter half of the pairs is kept, and its median log
     ratio is the figure. Swapping the sides changes the sign of the log ratio and nothing else, which
-    `perfguard.stats.betting` needs. A change that slows only the slower half of the calls is not seen: it needs a metric of its own.
+    `perfguard.stats.betting` needs. A change of only the slower half of the calls is not seen: give it its own metric.
     The standard error is the median's, 1.2533 sigma / sqrt(kept), with sigma from the median absolute deviation.
     """
     a, b = _log_times(a_blocks_s), _log_times(b_blocks_s)

@@ -18,14 +18,15 @@ from perfguard.stats.quantiles import Array
 
 # Differences between the sides of a restart, before any was seen.
 DUET_PRIOR = Prior(sd=0.02, degrees=2.0)
-# A case may be noisier than its neighbours: after ten restarts its own spread outweighs theirs.
-MOST_DEGREES = 8.0
+# A case may be noisier than its neighbours: with the fifth restart its own spread outweighs theirs. Twice this would
+# narrow the first intervals by a twentieth, and those of a case twice as noisy as its neighbours would miss more often.
+MOST_DEGREES = 4.0
 # Prior variance of the change in units of the noise's: makes the interval narrowest after some five restarts.
 SPREAD = 4.0
 # Restarts further than this from the median, in robust standard deviations, are moved there. A process that ran at
 # half speed throughout (another core, another frequency) is seen on busy machines, and is no news of the code.
-CLIP = 2.5
-MAD_TO_SD = 1.4826
+CLIP = 3.0
+NORMAL_QUARTILE = 1.1503  # of |z|
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,10 +85,11 @@ def confidence_sequence(
 def _tamed(d: Array, prior: Prior) -> tuple[Array, Array]:
     """The differences, shape (..., r), with those beyond CLIP deviations from the median moved to there; the deviation.
 
-    It is the median absolute one, shape (..., 1), moderated by the prior: with few restarts it may be zero by luck.
+    It is the upper quartile of the absolute deviations, shape (..., 1), as if normal, moderated by the prior. The
+    median of them would be zero for noise of two modes, whose rarer one would then be clipped away as outliers.
     """
     centre = np.median(d, axis=-1, keepdims=True)
-    spread = MAD_TO_SD * np.median(np.abs(d - centre), axis=-1, keepdims=True)
+    spread = np.quantile(np.abs(d - centre), 0.75, axis=-1, keepdims=True) / NORMAL_QUARTILE
     n = d.shape[-1]
     usual = np.sqrt((prior.degrees * prior.sd**2 + n * spread**2) / (prior.degrees + n))
     return np.clip(d, centre - CLIP * usual, centre + CLIP * usual), usual
