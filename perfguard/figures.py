@@ -38,7 +38,14 @@ def checked_metric(
     direction = direction or ("higher" if kind == "throughput" else "lower")
     interval = median_interval(values)
     return metric_of(
-        name, values, interval, unit=unit, kind=kind, direction=direction, gated=gated, limit=limit,
+        name,
+        values,
+        interval,
+        unit=unit,
+        kind=kind,
+        direction=direction,
+        gated=gated,
+        limit=limit,
         default_limit=default_limit,
     )
 
@@ -58,9 +65,17 @@ def metric_of(  # noqa: PLR0913 - the words of a metric, by name
     """The metric of samples whose interval is known."""
     fallback = 0.0 if kind in EXACT_KINDS else default_limit
     return Metric(
-        name=name, unit=unit, direction=direction, kind=kind, gated=gated, n=len(values), median=interval.estimate,
-        ci=(interval.low, interval.high), confidence=interval.confidence,
-        samples=tuple(float(v) for v in thinned(values)), limit=fallback if limit is None else limit,
+        name=name,
+        unit=unit,
+        direction=direction,
+        kind=kind,
+        gated=gated,
+        n=len(values),
+        median=interval.estimate,
+        ci=(interval.low, interval.high),
+        confidence=interval.confidence,
+        samples=tuple(float(v) for v in thinned(values)),
+        limit=fallback if limit is None else limit,
     )
 
 

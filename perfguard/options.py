@@ -167,7 +167,7 @@ def _alpha(text: Any) -> float:
 
     alpha = parse_limit(_number(text), "--perfguard-alpha") if text else 0.01
     if not 0 < alpha < 0.5:
-        raise OptionError("--perfguard-alpha", f"{text!r} is no error rate", 'write 1% or 0.01')
+        raise OptionError("--perfguard-alpha", f"{text!r} is no error rate", "write 1% or 0.01")
     return alpha
 
 

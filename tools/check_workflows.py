@@ -43,8 +43,11 @@ def main(folder: str) -> int:
         return 0
     if not (HOME / "node_modules").is_dir():
         HOME.mkdir(exist_ok=True)
-        subprocess.run([npm, "install", "--silent", "--no-audit", "--no-fund", "--prefix", str(HOME), NPM_PACKAGE],
-                       check=True, timeout=300)
+        subprocess.run(
+            [npm, "install", "--silent", "--no-audit", "--no-fund", "--prefix", str(HOME), NPM_PACKAGE],
+            check=True,
+            timeout=300,
+        )
     (HOME / "lint.cjs").write_text(SCRIPT, encoding="utf-8")
     return subprocess.run([node, str(HOME / "lint.cjs"), *files], check=False, timeout=300).returncode
 

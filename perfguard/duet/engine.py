@@ -48,8 +48,15 @@ class Progress:
 class Duet:
     """Runs one duet. `report(case)` is called as soon as a case is over."""
 
-    def __init__(self, session: RunSession, sides: Mapping[str, Side], budget_s: float,
-                 report: Callable[[Case], None], *, parallel: bool = False) -> None:
+    def __init__(
+        self,
+        session: RunSession,
+        sides: Mapping[str, Side],
+        budget_s: float,
+        report: Callable[[Case], None],
+        *,
+        parallel: bool = False,
+    ) -> None:
         self.session = session
         self.sides = sides
         self.budget_s = budget_s
@@ -94,20 +101,31 @@ class Duet:
             for side in self.sides.values():
                 side.stop()
 
-    def _measure(self, progress: Progress, following: str, restart: int,
-                 found: Mapping[str, Mapping[str, Mapping[str, str]]]) -> None:
+    def _measure(
+        self, progress: Progress, following: str, restart: int, found: Mapping[str, Mapping[str, Mapping[str, str]]]
+    ) -> None:
         case_id, key = progress.planned.id, progress.planned.key
         if not progress.started_s:
             progress.started_s = time.monotonic()
             self.session.start_case(case_id)
         self.session.stream.emit("stage", case=case_id, stage="duet", detail={"restart": restart + 1})
-        ids = {name: (side, found[name][key]["id"], found[name].get(following, {}).get("id", ""))
-               for name, side in self.sides.items()}
+        ids = {
+            name: (side, found[name][key]["id"], found[name].get(following, {}).get("id", ""))
+            for name, side in self.sides.items()
+        }
 
         def on_block(side: str, index: int, value_s: float) -> None:
             metric = "time" if side == B else "time before"
-            self.session.stream.emit("round", case=case_id, metric=metric, index=restart * 1000 + index, iterations=1,
-                                     value=value_s, warmup=False, phases=None)
+            self.session.stream.emit(
+                "round",
+                case=case_id,
+                metric=metric,
+                index=restart * 1000 + index,
+                iterations=1,
+                value=value_s,
+                warmup=False,
+                phases=None,
+            )
 
         progress.record.add(measure_pair(ids, self.rng, BLOCKS_BUDGET_S, on_block, parallel=self.parallel))
 
@@ -116,8 +134,11 @@ class Duet:
             self.session.gone.append(key)
         for key, progress in self.cases.items():
             if key not in found[B]:
-                raise DuetError(progress.planned.id, f"is collected here, but not by the worker of "
-                                f"{self.sides[B].checkout.name}", "does its parametrisation depend on the process?")
+                raise DuetError(
+                    progress.planned.id,
+                    f"is collected here, but not by the worker of {self.sides[B].checkout.name}",
+                    "does its parametrisation depend on the process?",
+                )
             if key not in found[A]:
                 note = f"new: {self.sides[A].checkout.name} has no such case"
                 progress.judgement = Judgement({}, certain=True, notes=(note,))
@@ -154,12 +175,24 @@ class Duet:
         for note in [*record.notes(), *(judgement.notes if judgement else ())]:
             stream.emit("note", case=case_id, text=note)
         for name, verdict in (judgement.verdicts if judgement else {}).items():
-            stream.emit("verdict", case=case_id, metric=name, verdict=verdict.verdict, limit=verdict.limit,
-                        change=None if verdict.change is None else asdict(verdict.change),
-                        baseline=None if verdict.before is None else
-                        {"median": verdict.before, "process_runs": len(record.restarts), "source": source})
+            stream.emit(
+                "verdict",
+                case=case_id,
+                metric=name,
+                verdict=verdict.verdict,
+                limit=verdict.limit,
+                change=None if verdict.change is None else asdict(verdict.change),
+                baseline=None
+                if verdict.before is None
+                else {"median": verdict.before, "process_runs": len(record.restarts), "source": source},
+            )
         half = record.last(B)
         status, message = ("passed", "") if half is None else (half.status, half.message)
-        stream.emit("case_finished", case=case_id, status=status, duration_s=time.monotonic() - progress.started_s,
-                    message=message[:2000])
+        stream.emit(
+            "case_finished",
+            case=case_id,
+            status=status,
+            duration_s=time.monotonic() - progress.started_s,
+            message=message[:2000],
+        )
         self.report(self.session.builder.case(case_id))

@@ -46,8 +46,11 @@ def judge_case(record: CaseRecord, others: Iterable[CaseRecord], plan: DuetPlan,
 
 def figures(record: CaseRecord) -> tuple[Array, Array]:
     """The log ratios of a case's times and their standard errors, shape (restarts,) each; empty without blocks."""
-    pairs = [combine_blocks(halves[A].blocks_s, halves[B].blocks_s) for halves in record.restarts
-             if halves[A].blocks_s and halves[B].blocks_s]
+    pairs = [
+        combine_blocks(halves[A].blocks_s, halves[B].blocks_s)
+        for halves in record.restarts
+        if halves[A].blocks_s and halves[B].blocks_s
+    ]
     return np.array([p.log_ratio for p in pairs]), np.array([p.se for p in pairs])
 
 
@@ -65,8 +68,9 @@ def _decide(record: CaseRecord, metric: Compared, plan: DuetPlan, prior: Prior) 
     return decide(differences if metric.direction == "lower" else -differences, None, plan, prior)
 
 
-def _verdict(record: CaseRecord, metric: Compared, decision: DuetDecision, verdict: Verdict,
-             limit: float) -> MetricVerdict:
+def _verdict(
+    record: CaseRecord, metric: Compared, decision: DuetDecision, verdict: Verdict, limit: float
+) -> MetricVerdict:
     """In the document a change is now over before, whichever direction is better."""
     ratio, low, high = decision.ratio, decision.low, decision.high
     if metric.direction == "higher":
@@ -77,8 +81,11 @@ def _verdict(record: CaseRecord, metric: Compared, decision: DuetDecision, verdi
 
 
 def _resolution(metric: Compared, decision: DuetDecision) -> str:
-    seen = "no change could have been seen" if math.isinf(decision.detectable) else \
-        f"would have seen {format_change(1 + decision.detectable)}"
+    seen = (
+        "no change could have been seen"
+        if math.isinf(decision.detectable)
+        else f"would have seen {format_change(1 + decision.detectable)}"
+    )
     return f"{metric.name}: {decision.restarts} restarts a side, {seen}"
 
 

@@ -60,7 +60,9 @@ class Line:
                     self._socket.settimeout(None)
                 chunk = self._socket.recv(min(1 << 20, size - len(parts)))
             except TimeoutError as error:
-                raise DuetError(self.name, "did not answer in time", "raise the case's budget if it needs longer") from error
+                raise DuetError(
+                    self.name, "did not answer in time", "raise the case's budget if it needs longer"
+                ) from error
             except OSError as error:
                 raise DuetError(self.name, f"is gone: {error}") from error
             if not chunk:

@@ -59,16 +59,27 @@ class CaseRecord:
             return []
         found = []
         if all(halves[side].blocks_s for halves in self.restarts for side in (A, B)):
-            before, now = (tuple(statistics.median(halves[side].blocks_s) for halves in self.restarts) for side in (A, B))
+            before, now = (
+                tuple(statistics.median(halves[side].blocks_s) for halves in self.restarts) for side in (A, B)
+            )
             found.append(Compared(TIME, "s", "time", "lower", True, None, before, now))
         for name, record in self.restarts[-1][B].records.items():
             if all(name in halves[side].records for halves in self.restarts for side in (A, B)):
                 before, now = (
                     tuple(float(halves[side].records[name]["median"]) for halves in self.restarts) for side in (A, B)
                 )
-                found.append(Compared(name, record["unit"], cast("Kind", record["kind"]),
-                                      cast("Direction", record["direction"]), bool(record["gated"]), record["limit"],
-                                      before, now))
+                found.append(
+                    Compared(
+                        name,
+                        record["unit"],
+                        cast("Kind", record["kind"]),
+                        cast("Direction", record["direction"]),
+                        bool(record["gated"]),
+                        record["limit"],
+                        before,
+                        now,
+                    )
+                )
         return found
 
     def gated_metrics(self) -> int:
@@ -97,10 +108,21 @@ def metric_maps(record: CaseRecord, limit: float) -> list[dict[str, Any]]:
     maps = []
     for metric in record.compared():
         interval = median_interval(metric.now)
-        maps.append(asdict(metric_of(
-            metric.name, metric.now, interval, unit=metric.unit, kind=metric.kind, direction=metric.direction,
-            gated=metric.gated, limit=metric.limit, default_limit=limit,
-        )))
+        maps.append(
+            asdict(
+                metric_of(
+                    metric.name,
+                    metric.now,
+                    interval,
+                    unit=metric.unit,
+                    kind=metric.kind,
+                    direction=metric.direction,
+                    gated=metric.gated,
+                    limit=metric.limit,
+                    default_limit=limit,
+                )
+            )
+        )
     return maps
 
 
@@ -121,11 +143,15 @@ def account_of(record: CaseRecord, side: str = B) -> Account | None:
     return Account(
         wall_s=wall_ns / 1e9,
         unaccounted_s=unaccounted_s,
-        phases=tuple(sorted(
-            (Phase(path, _with_nested(path, totals), own_s, counts[path], per_call.get(path, 0.0))
-             for path, own_s in totals.items()),
-            key=lambda phase: -phase.self_s,
-        )),
+        phases=tuple(
+            sorted(
+                (
+                    Phase(path, _with_nested(path, totals), own_s, counts[path], per_call.get(path, 0.0))
+                    for path, own_s in totals.items()
+                ),
+                key=lambda phase: -phase.self_s,
+            )
+        ),
         calls=calls,
         unaccounted_median_s=per_call.get("unaccounted", 0.0),
     )

@@ -33,8 +33,12 @@ class Half:
 
 
 def measure_pair(
-    ids: Mapping[str, tuple[Side, str, str]], rng: random.Random, budget_s: float,
-    on_block: Callable[[str, int, float], None] = lambda *_: None, *, parallel: bool = False,
+    ids: Mapping[str, tuple[Side, str, str]],
+    rng: random.Random,
+    budget_s: float,
+    on_block: Callable[[str, int, float], None] = lambda *_: None,
+    *,
+    parallel: bool = False,
 ) -> dict[str, Half]:
     """Measure one case on both sides. `ids`: side name -> (side, node id there, id of the next case there).
 
@@ -60,8 +64,15 @@ def measure_pair(
     return halves
 
 
-def _blocks(lines: Mapping[str, Any], halves: Mapping[str, Half], rng: random.Random, budget_s: float,
-            on_block: Callable[[str, int, float], None], *, parallel: bool) -> None:
+def _blocks(
+    lines: Mapping[str, Any],
+    halves: Mapping[str, Half],
+    rng: random.Random,
+    budget_s: float,
+    on_block: Callable[[str, int, float], None],
+    *,
+    parallel: bool,
+) -> None:
     names = sorted(lines)
     calibrated = {}
     for name in rng.sample(names, len(names)):

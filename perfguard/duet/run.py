@@ -23,8 +23,9 @@ LEAST_SECONDS = 40.0  # a handful of cases still needs its dozen restarts, each 
 SECONDS_PER_CASE = {"quick": 10.0, "standard": 30.0, "full": 90.0}
 
 
-def run_duet(session: RunSession, pytest_session: pytest.Session, planned: Sequence[PlannedCase],
-             report: Callable[[Case], None]) -> None:
+def run_duet(
+    session: RunSession, pytest_session: pytest.Session, planned: Sequence[PlannedCase], report: Callable[[Case], None]
+) -> None:
     """Compare the working tree with the other revision, case by case. Raises `DuetError`."""
     config, settings = pytest_session.config, session.settings
     items = {item.nodeid: item for item in pytest_session.items}
@@ -35,8 +36,14 @@ def run_duet(session: RunSession, pytest_session: pytest.Session, planned: Seque
         tell_pytest(items[case.id], case)
 
     with both_checkouts(settings, config.rootpath) as (before, now):
-        call = invocation(now.root, config.args, [str(arg) for arg in given.args], given.dir.resolve(),
-                          config.rootpath, config.inipath)
+        call = invocation(
+            now.root,
+            config.args,
+            [str(arg) for arg in given.args],
+            given.dir.resolve(),
+            config.rootpath,
+            config.inipath,
+        )
         sides = {
             A: Side(before, now.root, call, settings.against_python or sys.executable),
             B: Side(now, before.root, call, sys.executable),
@@ -68,10 +75,17 @@ def tell_pytest(item: pytest.Item, case: Case) -> None:
     outcome = {"passed": "passed", "skipped": "skipped"}.get(case.status, "failed")
     message = case.notes[-1] if case.notes and outcome != "passed" else ""
     longrepr = None if outcome == "passed" else (str(item.path), 0, message) if outcome == "skipped" else message
-    hook.pytest_runtest_logreport(report=pytest.TestReport(
-        item.nodeid, item.location, {item.name: 1}, outcome,  # type: ignore[arg-type]
-        longrepr, "call", duration=case.duration_s,
-    ))
+    hook.pytest_runtest_logreport(
+        report=pytest.TestReport(
+            item.nodeid,
+            item.location,
+            {item.name: 1},
+            outcome,  # type: ignore[arg-type]
+            longrepr,
+            "call",
+            duration=case.duration_s,
+        )
+    )
     hook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
 
 

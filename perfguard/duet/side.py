@@ -53,13 +53,22 @@ class Invocation:
         """The arguments for pytest in the tree at `root`; targets that this tree does not have are left out."""
         targets = [
             str(root / file) + tail
-            for file, tail in ((t.partition("::")[0], "::" + t.partition("::")[2] if "::" in t else "")
-                               for t in self.targets)
+            for file, tail in (
+                (t.partition("::")[0], "::" + t.partition("::")[2] if "::" in t else "") for t in self.targets
+            )
             if (root / file).exists()
         ]
         ini = ["-c", str(root / self.inifile)] if self.inifile and (root / self.inifile).exists() else []
-        return [*self.options, "-p", "no:cacheprovider", "-p", "no:terminal", f"--rootdir={root / self.rootdir}", *ini,
-                *targets]
+        return [
+            *self.options,
+            "-p",
+            "no:cacheprovider",
+            "-p",
+            "no:terminal",
+            f"--rootdir={root / self.rootdir}",
+            *ini,
+            *targets,
+        ]
 
     def path_in_tree(self, root: Path) -> list[str]:
         """The import path of the tree at `root`: what was on the path there, a `src` layout, and the top."""
@@ -92,17 +101,24 @@ class Side:
         ours, theirs = socket.socketpair()
         path = self.invocation.path_in_tree(root)
         environment = {
-            **os.environ, DESCRIPTOR: str(theirs.fileno()), OTHER_ROOT: str(self.other_root),
-            TOOL: str(Path(__file__).parents[2]), "PERFGUARD_DUET_PATH": _as_json(path),
+            **os.environ,
+            DESCRIPTOR: str(theirs.fileno()),
+            OTHER_ROOT: str(self.other_root),
+            TOOL: str(Path(__file__).parents[2]),
+            "PERFGUARD_DUET_PATH": _as_json(path),
             "PYTHONPATH": os.pathsep.join([*path, *filter(None, [os.environ.get("PYTHONPATH")])]),
         }
-        self._complaints = tempfile.TemporaryFile()
+        self._complaints = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the worker; `stop` closes it
         folder = root / self.invocation.folder
         with theirs:
             self._process = subprocess.Popen(
                 [self.python, "-c", _BOOTSTRAP.format(tool=TOOL), *self.invocation.in_tree(root)],
-                cwd=folder if folder.is_dir() else root, env=environment, pass_fds=(theirs.fileno(),),
-                stdin=subprocess.DEVNULL, stdout=self._complaints, stderr=subprocess.STDOUT,
+                cwd=folder if folder.is_dir() else root,
+                env=environment,
+                pass_fds=(theirs.fileno(),),
+                stdin=subprocess.DEVNULL,
+                stdout=self._complaints,
+                stderr=subprocess.STDOUT,
             )
         self._line = Line(ours, f"the worker of {self.checkout.name}")
 
@@ -116,9 +132,11 @@ class Side:
         if message["problems"]:
             raise DuetError(name, "cannot be imported\n" + "\n".join(message["problems"]))
         if message["foreign"]:
-            raise DuetError(name, f"imported modules of the other side: {', '.join(message['foreign'])}",
-                            "install neither side into the environment, or give one its own with "
-                            "--perfguard-against-python")
+            raise DuetError(
+                name,
+                f"imported modules of the other side: {', '.join(message['foreign'])}",
+                "install neither side into the environment, or give one its own with --perfguard-against-python",
+            )
         self.cases = {case["key"]: case for case in message["cases"]}
         return self.cases
 
@@ -141,11 +159,12 @@ class Side:
         return str(self._complaints.read().decode(errors="replace"))
 
 
-def invocation(top: Path, config_args: Sequence[str], given: Sequence[str], folder: Path, rootdir: Path,
-               inifile: Path | None) -> Invocation:
-    """How to repeat this pytest call in another tree. `config_args` are pytest's resolved targets, `given` all arguments.
+def invocation(
+    top: Path, config_args: Sequence[str], given: Sequence[str], folder: Path, rootdir: Path, inifile: Path | None
+) -> Invocation:
+    """How to repeat this pytest call in another tree.
 
-    Targets outside the repository (`--pyargs` names, absolute paths elsewhere) are refused: they have no revision.
+    `config_args` are pytest's resolved targets, `given` all arguments, `folder` is where it was called. Targets outside the repository (`--pyargs` names, absolute paths elsewhere) are refused: they have no revision.
     Raises `DuetError` naming the target.
     """
     targets = []
@@ -200,7 +219,12 @@ def _paths_below(top: Path) -> list[Path]:
     found = []
     for entry in sys.path:
         path = Path(entry or ".").resolve()
-        if path.is_dir() and path.is_relative_to(top) and "site-packages" not in path.parts and ".venv" not in path.parts:
+        if (
+            path.is_dir()
+            and path.is_relative_to(top)
+            and "site-packages" not in path.parts
+            and ".venv" not in path.parts
+        ):
             found.append(path)
     return found
 

@@ -48,8 +48,10 @@ def main(arguments: list[str]) -> int:
 
 
 def die_with_parent() -> None:
-    """Ask the kernel to end this process with its parent, also in the middle of a test (Linux); elsewhere, and if the
-    parent has gone already, the closed wire ends it at the next turn."""
+    """Ask the kernel to end this process with its parent, also in the middle of a test (Linux).
+
+    Elsewhere, and if the parent has gone already, the closed wire ends it at the next turn.
+    """
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
@@ -95,8 +97,12 @@ class Worker:
 
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         """Tell what there is, then run what is asked for, in the order asked for."""
-        self.line.send("collected", cases=[_as_map(item) for item in session.items], problems=self.problems,
-                       foreign=self._foreign())
+        self.line.send(
+            "collected",
+            cases=[_as_map(item) for item in session.items],
+            problems=self.problems,
+            foreign=self._foreign(),
+        )
         items = {item.nodeid: item for item in session.items}
         while True:
             try:
@@ -110,8 +116,9 @@ class Worker:
             self.case = WorkerCase(item.nodeid, self.line)
             item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
             status, text = outcome(self.reports)
-            self.line.send("finished", status=status, message=text[:4000], records=self.case.records,
-                           notes=self.case.notes)
+            self.line.send(
+                "finished", status=status, message=text[:4000], records=self.case.records, notes=self.case.notes
+            )
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Remember how set-up, call and tear-down went."""
@@ -144,7 +151,9 @@ class WorkerCase:
         self.notes: list[str] = []
         self.names: set[str] = set()
 
-    def measure(self, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], device: str = "cpu") -> Any:
+    def measure(
+        self, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], device: str = "cpu"
+    ) -> Any:
         """Wait at the measuring point and time blocks as told, until told to go on."""
         self._claim("time")
         recorder = Recorder()
@@ -161,13 +170,18 @@ class WorkerCase:
                     block_ns = target.block_ns(calls, perf_counter_ns)
                     phases = recorder.take_round()
                     tidy_between_rounds()
-                    self.line.send("timed", ns=block_ns, phases={p: own for p, (_, own, _) in phases.totals.items()},
-                                   counts={p: count for p, (_, _, count) in phases.totals.items()})
+                    self.line.send(
+                        "timed",
+                        ns=block_ns,
+                        phases={p: own for p, (_, own, _) in phases.totals.items()},
+                        counts={p: count for p, (_, _, count) in phases.totals.items()},
+                    )
                 else:
                     return target.result
 
-    def compare(self, alternatives: Mapping[str, Callable[[], Any]], reference: str | None, record: bool,
-                gated: bool) -> Comparison:
+    def compare(
+        self, alternatives: Mapping[str, Callable[[], Any]], reference: str | None, record: bool, gated: bool
+    ) -> Comparison:
         """Alternatives are timed here, on this side's turn: their ratio needs no other revision to be fair."""
         first = next(iter(alternatives)) if reference is None else reference
         if first not in alternatives:
@@ -186,14 +200,33 @@ class WorkerCase:
         """Record the ratio of two compared alternatives."""
         self.record(metric, comparison.ratios(name, reference).tolist(), unit="", kind="ratio", **options)
 
-    def record(self, name: str, value: float | Iterable[float], *, unit: str, kind: Kind = "time",
-               direction: Direction | None = None, gated: bool = True, limit: float | None = None) -> None:
+    def record(
+        self,
+        name: str,
+        value: float | Iterable[float],
+        *,
+        unit: str,
+        kind: Kind = "time",
+        direction: Direction | None = None,
+        gated: bool = True,
+        limit: float | None = None,
+    ) -> None:
         """Record a figure; it travels with the end of the case. Raises `MeasurementError` as in an ordinary run."""
-        metric = checked_metric(name, value, unit=unit, kind=kind, direction=direction, gated=gated, limit=limit,
-                                   default_limit=-1.0)
+        metric = checked_metric(
+            name, value, unit=unit, kind=kind, direction=direction, gated=gated, limit=limit, default_limit=-1.0
+        )
         self._claim(name)
-        self.records.append({"name": name, "unit": unit, "kind": kind, "direction": metric.direction, "gated": gated,
-                             "limit": None if metric.limit < 0 else metric.limit, "median": metric.median})
+        self.records.append(
+            {
+                "name": name,
+                "unit": unit,
+                "kind": kind,
+                "direction": metric.direction,
+                "gated": gated,
+                "limit": None if metric.limit < 0 else metric.limit,
+                "median": metric.median,
+            }
+        )
 
     def note(self, text: str) -> None:
         """A sentence for the report."""
@@ -201,7 +234,9 @@ class WorkerCase:
 
     def _claim(self, name: str) -> None:
         if name in self.names:
-            raise MeasurementError(name, "is recorded twice in one case", "give each metric of a case a name of its own")
+            raise MeasurementError(
+                name, "is recorded twice in one case", "give each metric of a case a name of its own"
+            )
         self.names.add(name)
 
 
@@ -219,8 +254,13 @@ def calibrate(target: Target) -> tuple[int, int]:
 
 def _as_map(item: pytest.Item) -> dict[str, Any]:
     case = planned(item)
-    return {"id": case.id, "key": case.key, "suite": case.suite, "params": dict(case.params),
-            "marker": {name: value for name, value in case.marker.items() if isinstance(value, int | float | str)}}
+    return {
+        "id": case.id,
+        "key": case.key,
+        "suite": case.suite,
+        "params": dict(case.params),
+        "marker": {name: value for name, value in case.marker.items() if isinstance(value, int | float | str)},
+    }
 
 
 if __name__ == "__main__":

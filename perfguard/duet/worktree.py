@@ -46,8 +46,15 @@ def worktree(top: Path, revision: str) -> Iterator[Checkout]:
     remove_orphans(top)
     if revision.startswith("-"):
         raise DuetError(f"--perfguard-against {revision}", "is no revision", "name a commit, branch or tag")
-    commit = _git(top, "rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}", culprit=f"revision {revision!r}",
-                  advice="name a commit, branch or tag that this checkout has")
+    commit = _git(
+        top,
+        "rev-parse",
+        "--verify",
+        "--quiet",
+        f"{revision}^{{commit}}",
+        culprit=f"revision {revision!r}",
+        advice="name a commit, branch or tag that this checkout has",
+    )
     folder = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-"))
     root = folder / top.name
     try:
@@ -76,8 +83,14 @@ def _remove(top: Path, folder: Path) -> None:
 
 def _git(folder: Path, *arguments: str, culprit: str, advice: str = "") -> str:
     try:
-        done = subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, text=True, check=False,
-                              timeout=GIT_TIMEOUT_S, stdin=subprocess.DEVNULL)
+        done = subprocess.run(
+            ["git", "-C", str(folder), *arguments],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=GIT_TIMEOUT_S,
+            stdin=subprocess.DEVNULL,
+        )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise DuetError(culprit, f"git cannot be asked: {error}") from error
     if done.returncode != 0:

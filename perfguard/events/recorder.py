@@ -47,11 +47,7 @@ class Recorder:
         if self._fd < 0:
             return
         self._buffer += record
-        if (
-            kind not in _GATHERED_KINDS
-            or t_ns - self._flushed_ns > FLUSH_AFTER_NS
-            or len(self._buffer) > FLUSH_BYTES
-        ):
+        if kind not in _GATHERED_KINDS or t_ns - self._flushed_ns > FLUSH_AFTER_NS or len(self._buffer) > FLUSH_BYTES:
             self._flushed_ns = t_ns
             self.flush()
 

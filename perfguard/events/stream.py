@@ -34,9 +34,7 @@ class EventStream:
     lines are also in `problems`. In a forked child the stream goes quiet: file and sockets are the parent's.
     """
 
-    def __init__(
-        self, run_id: str, src: str = "main", on_problem: Callable[[str], None] | None = None
-    ) -> None:
+    def __init__(self, run_id: str, src: str = "main", on_problem: Callable[[str], None] | None = None) -> None:
         self.run_id = run_id
         self.src = src
         self.problems: tuple[str, ...] = ()

@@ -69,13 +69,12 @@ class TerminalReport:
         self._line(
             f"perfguard: {len(cases)} cases, profile {session.settings.profile}, machine class {machine['class']}"
         )
-        compared = session.judge.tests
-        self._line(
-            f"baselines: {_shown(session.settings.baselines)}: {compared} gated metrics to compare, all together at "
-            f"{1 - session.policy.alpha:.0%} confidence"
-            if compared
-            else f"baselines: none for these cases in {_shown(session.settings.baselines)} (--perfguard-update writes them)"
-        )
+        folder = _shown(session.settings.baselines)
+        if compared := session.judge.tests:
+            confidence = f"all together at {1 - session.policy.alpha:.0%} confidence"
+            self._line(f"baselines: {folder}: {compared} gated metrics to compare, {confidence}")
+        else:
+            self._line(f"baselines: none for these cases in {folder} (--perfguard-update writes them)")
         others = session.baselines.other_classes
         if others and not any(m.kind == "time" for m in session.baselines.metrics.values()):
             for name, differing in class_differences(session.settings.baselines, machine).items():
@@ -219,13 +218,11 @@ def _worth_showing(case: Case) -> list[Metric]:
 
 
 def _metric_line(metric: Metric) -> str:
-    return f"{metric.name:<30} {figure(metric):<34} {metric.verdict or '':<7} " + (
-        ""
-        if metric.change is None
-        else f"{format_change(metric.change.ratio)} against {format_value(metric.baseline.median, metric.unit, metric.kind)}"
-        if metric.baseline is not None
-        else ""
-    )
+    line = f"{metric.name:<30} {figure(metric):<34} {metric.verdict or '':<7} "
+    if metric.change is None or metric.baseline is None:
+        return line
+    before = format_value(metric.baseline.median, metric.unit, metric.kind)
+    return f"{line}{format_change(metric.change.ratio)} against {before}"
 
 
 def _leading(phases: Sequence[PhaseChange]) -> list[PhaseChange]:

@@ -191,7 +191,7 @@ def holm_tests(evidences: npt.ArrayLike, plan: DuetPlan) -> int:
 
     Holm 1979, A simple sequentially rejective multiple test procedure, on the anytime p-values 1 / evidence: each
     alarm that stands takes its test out of the count. With m = `plan.tests`, from m down to 1; decide on the others by
-    `dataclasses.replace(plan, tests=...)`. The guarantee then also holds for the unchanged cases of a changed suite.
+    `dataclasses.replace(plan, tests=...)`. The unchanged cases of a changed suite keep their guarantee.
     """
     left = plan.tests
     for value in np.sort(np.asarray(evidences, dtype=np.float64).ravel())[::-1]:

@@ -13,8 +13,9 @@ CAPACITY_BYTES = 4 * 1024 * 1024
 
 
 @contextlib.contextmanager
-def channel_pair(kind: str, capacity_bytes: int = CAPACITY_BYTES, spin_us: float = 40.0
-                 ) -> Iterator[tuple[Channel, Channel]]:
+def channel_pair(
+    kind: str, capacity_bytes: int = CAPACITY_BYTES, spin_us: float = 40.0
+) -> Iterator[tuple[Channel, Channel]]:
     """(client's end, server's end), connected as two processes would be."""
     listener = serve(kind, capacity_bytes=capacity_bytes, spin_us=spin_us)
     accepted: list[Channel] = []

@@ -35,9 +35,7 @@ def test_a_suite_without_change_hardly_ever_alarms(kind: str) -> None:
     """With a limit of zero, a suite of 40 unchanged cases alarms in at most 1 % of runs (plus binomial error)."""
     rng = np.random.default_rng({"steady": 1, "mixed": 2, "wild": 3}[kind])
     spread = {"steady": [0.02], "mixed": [0.01, 0.03, 0.1], "wild": [0.3]}[kind]
-    alarms = sum(
-        "slower" in verdicts(rng, rng.choice(spread, CASES), 1.0, limit=1e-9) for _ in range(SUITES)
-    )
+    alarms = sum("slower" in verdicts(rng, rng.choice(spread, CASES), 1.0, limit=1e-9) for _ in range(SUITES))
     assert alarms <= 6  # 1 % of 150 is 1.5; more than 6 has probability 1e-3
 
 

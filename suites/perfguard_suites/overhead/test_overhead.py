@@ -51,8 +51,16 @@ def emitter(tmp_path: Path) -> Iterator[Callable[[], None]]:
 
     def emit() -> None:
         for index in range(PER_BLOCK):
-            stream.emit("round", case="case", metric="time", index=index, iterations=1, value=1.25e-3, warmup=False,
-                        phases={"pack": 1e-4, "wire": 1e-3, "unaccounted": 1.5e-4})
+            stream.emit(
+                "round",
+                case="case",
+                metric="time",
+                index=index,
+                iterations=1,
+                value=1.25e-3,
+                warmup=False,
+                phases={"pack": 1e-4, "wire": 1e-3, "unaccounted": 1.5e-4},
+            )
 
     try:
         yield emit
@@ -81,7 +89,9 @@ def test_plugin_start(perfguard: Perfguard, tmp_path: Path) -> None:
     costs_s, modules = zip(*[_plain_pytest(tmp_path) for _ in range(rounds)], strict=True)
     assert not {"numpy", "zmq", "torch", "scipy", "perfguard.session"} & set(modules[0])
     perfguard.record("plugin_start_s", costs_s, unit="s", kind="time", limit=1.0)
-    note_goal(perfguard, "the plugin in a plain pytest start", float(np.median(costs_s)), at_most=START_GOAL_S, unit="s")
+    note_goal(
+        perfguard, "the plugin in a plain pytest start", float(np.median(costs_s)), at_most=START_GOAL_S, unit="s"
+    )
 
 
 # Runs pytest with the loading of the plugin and its hooks timed; prints the seconds and the modules loaded at the end.
@@ -114,7 +124,17 @@ print("\\n" + json.dumps([int(status), spent[0], sorted(sys.modules)]))
 
 def _plain_pytest(folder: Path) -> tuple[float, list[str]]:
     """Seconds that the plugin took in a pytest run of one empty test, and the modules loaded by its end."""
-    command = [sys.executable, "-c", _TIMED_PYTEST, "-q", "-p", "no:cacheprovider", "--rootdir", str(folder), str(folder)]
+    command = [
+        sys.executable,
+        "-c",
+        _TIMED_PYTEST,
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "--rootdir",
+        str(folder),
+        str(folder),
+    ]
     done = subprocess.run(command, capture_output=True, text=True, cwd=folder, check=True, timeout=60)
     status, spent_s, modules = json.loads(done.stdout.splitlines()[-1])
     assert status == 0

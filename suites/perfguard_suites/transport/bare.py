@@ -28,8 +28,14 @@ def ping_pong(kind: str, *, cpu: int | None = None) -> Iterator[Callable[[], Non
     if kind not in BARE_KINDS:
         raise ChannelUnavailable(f"kind {kind!r}", "is none", f"one of {', '.join(BARE_KINDS)}")
     ours, theirs = _ends(kind)
-    command = [sys.executable, "-m", "perfguard_suites.transport.bare", str(os.getpid()),
-               "-" if cpu is None else str(cpu), *map(str, theirs)]
+    command = [
+        sys.executable,
+        "-m",
+        "perfguard_suites.transport.bare",
+        str(os.getpid()),
+        "-" if cpu is None else str(cpu),
+        *map(str, theirs),
+    ]
     payload = bytes(BARE_BYTES)
     try:
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, pass_fds=theirs)

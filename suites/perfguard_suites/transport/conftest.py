@@ -25,8 +25,10 @@ Connect = Callable[..., Channel]
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """`size` runs over the profile's sizes, `tokens` is its prompt length: part of the case's name, so that
-    figures of different work are never compared."""
+    """`size` runs over the profile's sizes, `tokens` is its prompt length.
+
+    Both are part of the case's name, so that figures of different work are never compared.
+    """
     config = metafunc.config
     profile = config.getoption("perfguard_profile", None) or config.getini("perfguard_profile")
     if "size" in metafunc.fixturenames:

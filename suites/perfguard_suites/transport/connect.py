@@ -55,8 +55,13 @@ def full_endpoint(kind: str, listener: Listener) -> str:
     return f"{kind}+{listener.endpoint}"
 
 
-def connect(endpoint: str, *, capacity_bytes: int = DEFAULT_CAPACITY_BYTES, spin_us: float = DEFAULT_SPIN_US,
-            timeout_s: float = 10.0) -> Channel:
+def connect(
+    endpoint: str,
+    *,
+    capacity_bytes: int = DEFAULT_CAPACITY_BYTES,
+    spin_us: float = DEFAULT_SPIN_US,
+    timeout_s: float = 10.0,
+) -> Channel:
     """The client's end of `kind+address`. Raises `ChannelUnavailable`."""
     kind, _, address = endpoint.partition("+")
     if kind in ZMQ_KINDS:

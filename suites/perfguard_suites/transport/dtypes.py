@@ -19,8 +19,20 @@ if TYPE_CHECKING:
 
 Dtype = np.dtype[Any]
 
-_PLAIN = ("bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64",
-          "float16", "float32", "float64")
+_PLAIN = (
+    "bool",
+    "int8",
+    "int16",
+    "int32",
+    "int64",
+    "uint8",
+    "uint16",
+    "uint32",
+    "uint64",
+    "float16",
+    "float32",
+    "float64",
+)
 BFLOAT16 = "bfloat16"
 NAMES = (*_PLAIN, BFLOAT16)
 
@@ -34,8 +46,9 @@ def bfloat16() -> Dtype:
     try:
         import ml_dtypes
     except ImportError as error:
-        raise UnsendableMessage("dtype bfloat16", "numpy knows it only through ml_dtypes",
-                                "pip install ml_dtypes, or perfguard[suites]") from error
+        raise UnsendableMessage(
+            "dtype bfloat16", "numpy knows it only through ml_dtypes", "pip install ml_dtypes, or perfguard[suites]"
+        ) from error
     dtype: Dtype = np.dtype(ml_dtypes.bfloat16)
     _BY_NAME[BFLOAT16] = dtype
     _NAME_OF[dtype] = BFLOAT16

@@ -74,22 +74,52 @@ GOALS = (
     Goal("shm_echo_over_2_memcpy_10MiB", "echo 10 MiB / 2 M", "shm 10 MiB", "M 10 MiB", 1.10, factor=2),
     Goal("shm_echo_over_2_memcpy_25MiB", "echo 25 MiB / 2 M", "shm 25 MiB", "M 25 MiB", 1.10, factor=2),
     Goal("shm_echo_over_2_memcpy_64MiB", "echo 64 MiB / 2 M", "shm 64 MiB", "M 64 MiB", 1.05, factor=2),
-    Goal("shm_zmq_over_2_memcpy_10MiB", "region + ZeroMQ metadata 10 MiB / 2 M",
-         "shm-zmq 10 MiB", "M 10 MiB", 1.15, factor=2),
-    Goal("shm_zmq_over_2_memcpy_64MiB", "region + ZeroMQ metadata 64 MiB / 2 M",
-         "shm-zmq 64 MiB", "M 64 MiB", 1.08, factor=2),
+    Goal(
+        "shm_zmq_over_2_memcpy_10MiB",
+        "region + ZeroMQ metadata 10 MiB / 2 M",
+        "shm-zmq 10 MiB",
+        "M 10 MiB",
+        1.15,
+        factor=2,
+    ),
+    Goal(
+        "shm_zmq_over_2_memcpy_64MiB",
+        "region + ZeroMQ metadata 64 MiB / 2 M",
+        "shm-zmq 64 MiB",
+        "M 64 MiB",
+        1.08,
+        factor=2,
+    ),
     Goal("loan_64MiB_over_4KiB", "loaned round trip 64 MiB / 4 KiB", "shm loaned 64 MiB", "shm loaned 4 KiB", 2.0),
     Goal("naive_ipc_over_shm_1MiB", "N / region 1 MiB", "naive-ipc 1 MiB", "shm 1 MiB", 4, at_least=True),
     Goal("naive_ipc_over_shm_10MiB", "N / region 10 MiB", "naive-ipc 10 MiB", "shm 10 MiB", 10, at_least=True),
     Goal("naive_ipc_over_shm_25MiB", "N / region 25 MiB", "naive-ipc 25 MiB", "shm 25 MiB", 18, at_least=True),
     Goal("naive_ipc_over_shm_64MiB", "N / region 64 MiB", "naive-ipc 64 MiB", "shm 64 MiB", 24, at_least=True),
-    Goal("multipart_ipc_over_shm_10MiB", "multipart / region 10 MiB",
-         "multipart-ipc 10 MiB", "shm 10 MiB", 1.25, at_least=True),
-    Goal("multipart_ipc_over_shm_64MiB", "multipart / region 64 MiB",
-         "multipart-ipc 64 MiB", "shm 64 MiB", 3, at_least=True),
+    Goal(
+        "multipart_ipc_over_shm_10MiB",
+        "multipart / region 10 MiB",
+        "multipart-ipc 10 MiB",
+        "shm 10 MiB",
+        1.25,
+        at_least=True,
+    ),
+    Goal(
+        "multipart_ipc_over_shm_64MiB",
+        "multipart / region 64 MiB",
+        "multipart-ipc 64 MiB",
+        "shm 64 MiB",
+        3,
+        at_least=True,
+    ),
     Goal("naive_ipc_over_shm_64B_spin", "N / region 64 B, spinning", "naive-ipc 64 B", "shm 64 B", 8, at_least=True),
-    Goal("naive_ipc_over_shm_64B_block", "N / region 64 B, blocking",
-         "naive-ipc 64 B", "shm blocking 64 B", 2.4, at_least=True),
+    Goal(
+        "naive_ipc_over_shm_64B_block",
+        "N / region 64 B, blocking",
+        "naive-ipc 64 B",
+        "shm blocking 64 B",
+        2.4,
+        at_least=True,
+    ),
     Goal("shm_block_over_bare_64B", "64 B blocking / bare seqpacket", "shm blocking 64 B", "bare seqpacket", 2.2),
     Goal("empty_shm_over_ipc", "empty shm / empty ZeroMQ ipc", "shm empty", "multipart-ipc empty", 0.5),
 )
@@ -111,7 +141,8 @@ def open_alternatives(names: Sequence[str], *, pinned: bool = True) -> Iterator[
         for kind in sorted({_kind_of(name) for name in names} - {"M", "bare"}):
             spin_us = {"spin_us": 0.0} if kind == "shm blocking" else {}
             opened[kind] = stack.enter_context(
-                peer(kind.split()[0], capacity_bytes=CAPACITY_BYTES, cpu=server_cpu, **spin_us))
+                peer(kind.split()[0], capacity_bytes=CAPACITY_BYTES, cpu=server_cpu, **spin_us)
+            )
         trips: dict[str, Trip] = {}
         for name in names:
             kind, size_bytes = _kind_of(name), _size_of(name)
@@ -174,8 +205,9 @@ def time_rounds(trips: Mapping[str, Trip], rounds: int, generator: random.Random
     return times_s
 
 
-def measure_goals(*, rounds: int = 40, goals: Sequence[Goal] = GOALS, pinned: bool = True,
-                  seed: int | None = None) -> list[GoalResult]:
+def measure_goals(
+    *, rounds: int = 40, goals: Sequence[Goal] = GOALS, pinned: bool = True, seed: int | None = None
+) -> list[GoalResult]:
     """Measure ratios, all in one run. Raises the channels' errors."""
     names = sorted({name for goal in goals for name in (goal.numerator, goal.denominator)})
     with open_alternatives(names, pinned=pinned) as trips:
@@ -231,11 +263,15 @@ def table(results: Sequence[GoalResult]) -> str:
     lines = [f"{'goal':42s} {'measured':>9s}  {'95 % interval':>17s}  {'p10':>7s} {'n':>4s}  {'bound':>9s}"]
     for result in results:
         bound = f"{'>=' if result.goal.at_least else '<='} {result.goal.bound:g}"
-        lines.append(f"{result.goal.name:42s} {result.ratio:9.3f}  [{result.low:7.3f},{result.high:8.3f}]"
-                     f"  {result.best:7.3f} {result.n:4d}  {bound:>9s}  {'pass' if result.passed else 'MISS'}")
+        lines.append(
+            f"{result.goal.name:42s} {result.ratio:9.3f}  [{result.low:7.3f},{result.high:8.3f}]"
+            f"  {result.best:7.3f} {result.n:4d}  {bound:>9s}  {'pass' if result.passed else 'MISS'}"
+        )
     others = max((result.others for result in results), default=0.0)
-    lines.append(f"others took {100 * others:.1f} % of the CPUs meanwhile"
-                 + ("; trust the tenth percentiles (p10) more than the medians" if others > 0.03 else ""))
+    lines.append(
+        f"others took {100 * others:.1f} % of the CPUs meanwhile"
+        + ("; trust the tenth percentiles (p10) more than the medians" if others > 0.03 else "")
+    )
     return "\n".join(lines)
 
 

@@ -49,8 +49,9 @@ class KillReport:
     messages: int = 0
 
 
-def run_kills(kills: int, *, kinds: Sequence[str] = KINDS, seed: int = 0,
-              victims: Sequence[str] = ("server", "client")) -> KillReport:
+def run_kills(
+    kills: int, *, kinds: Sequence[str] = KINDS, seed: int = 0, victims: Sequence[str] = ("server", "client")
+) -> KillReport:
     """Kill each kind and side in turn, `kills` times in all, at moments drawn with `seed`."""
     generator = random.Random(seed)
     report = KillReport()
@@ -118,8 +119,15 @@ def kill_client(kind: str, delay_s: float, report: KillReport) -> None:
 
 @contextlib.contextmanager
 def _client_process(endpoint: str) -> Iterator[subprocess.Popen[bytes]]:
-    command = [sys.executable, "-m", "perfguard_suites.transport.kill_test", "--client", endpoint,
-               "--parent", str(os.getpid())]
+    command = [
+        sys.executable,
+        "-m",
+        "perfguard_suites.transport.kill_test",
+        "--client",
+        endpoint,
+        "--parent",
+        str(os.getpid()),
+    ]
     with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as process:
         try:
             yield process
@@ -134,12 +142,18 @@ def leftovers() -> frozenset[str]:
     """
     tree = [psutil.Process(), *psutil.Process().children(recursive=True)]
     found = {f"process {child.pid}" for child in tree[1:] if _is_running(child)}
-    found |= {f"orphan {process.pid}" for process in psutil.process_iter(["cmdline"])
-              if _is_orphan(process.info["cmdline"] or [])}
+    found |= {
+        f"orphan {process.pid}"
+        for process in psutil.process_iter(["cmdline"])
+        if _is_orphan(process.info["cmdline"] or [])
+    }
     for process in tree:
         with contextlib.suppress(psutil.Error):
-            found |= {f"socket {connection.laddr}" for connection in process.net_connections("unix")
-                      if "perfguard-" in str(connection.laddr)}
+            found |= {
+                f"socket {connection.laddr}"
+                for connection in process.net_connections("unix")
+                if "perfguard-" in str(connection.laddr)
+            }
     shared = Path("/dev/shm")  # noqa: S108 - looked at, not written to
     if shared.is_dir():
         found |= {f"shared memory {path.name}" for path in shared.iterdir()}
@@ -176,9 +190,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for kind in options.kind or KINDS:
         report = run_kills(max(options.kills // len(options.kind or KINDS), 1), kinds=(kind,), seed=options.seed)
         notices = sorted(report.notice_ms)
-        print(f"{kind:14s} {len(notices)} kills noticed, ms: median {notices[len(notices) // 2]:.1f}, "
-              f"longest {notices[-1]:.1f}; {report.messages} messages checked, {report.torn} torn; "
-              f"left behind: {', '.join(report.left_behind) or 'nothing'}", flush=True)
+        print(
+            f"{kind:14s} {len(notices)} kills noticed, ms: median {notices[len(notices) // 2]:.1f}, "
+            f"longest {notices[-1]:.1f}; {report.messages} messages checked, {report.torn} torn; "
+            f"left behind: {', '.join(report.left_behind) or 'nothing'}",
+            flush=True,
+        )
         if report.torn or report.left_behind:
             return 1
     return 0

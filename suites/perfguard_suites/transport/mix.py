@@ -207,7 +207,11 @@ class CallRecord:
 
 
 def run_mix(
-    client: Client, calls: Sequence[CallShape], *, payload: Tensor | None = None, loaned: bool = False,
+    client: Client,
+    calls: Sequence[CallShape],
+    *,
+    payload: Tensor | None = None,
+    loaned: bool = False,
     timeout_s: float = 60.0,
 ) -> list[CallRecord]:
     """Drive the calls over the channel, one after another, and check each against its prediction.

@@ -37,15 +37,32 @@ class ServerProcess:
 
 
 @contextlib.contextmanager
-def server_process(kind: str, *, capacity_bytes: int = DEFAULT_CAPACITY_BYTES, spin_us: float = DEFAULT_SPIN_US,
-                   cpu: int | None = None, startup_timeout_s: float = 30.0) -> Iterator[ServerProcess]:
+def server_process(
+    kind: str,
+    *,
+    capacity_bytes: int = DEFAULT_CAPACITY_BYTES,
+    spin_us: float = DEFAULT_SPIN_US,
+    cpu: int | None = None,
+    startup_timeout_s: float = 30.0,
+) -> Iterator[ServerProcess]:
     """Start a server and end it: it exits by itself when its client is gone, and is killed if it does not.
 
     The server also dies with the thread that called this (PR_SET_PDEATHSIG).
     Raises `ChannelUnavailable` with the server's own words if it does not come up.
     """
-    command = [sys.executable, "-m", "perfguard_suites.transport.server", "--kind", kind,
-               "--capacity-bytes", str(capacity_bytes), "--spin-us", str(spin_us), "--parent", str(os.getpid())]
+    command = [
+        sys.executable,
+        "-m",
+        "perfguard_suites.transport.server",
+        "--kind",
+        kind,
+        "--capacity-bytes",
+        str(capacity_bytes),
+        "--spin-us",
+        str(spin_us),
+        "--parent",
+        str(os.getpid()),
+    ]
     if cpu is not None:
         command += ["--cpu", str(cpu)]
     with tempfile.TemporaryFile() as complaints:
@@ -58,16 +75,22 @@ def server_process(kind: str, *, capacity_bytes: int = DEFAULT_CAPACITY_BYTES, s
 
 
 @contextlib.contextmanager
-def peer(kind: str, *, capacity_bytes: int = DEFAULT_CAPACITY_BYTES, spin_us: float = DEFAULT_SPIN_US,
-         cpu: int | None = None, startup_timeout_s: float = 30.0) -> Iterator[Channel]:
+def peer(
+    kind: str,
+    *,
+    capacity_bytes: int = DEFAULT_CAPACITY_BYTES,
+    spin_us: float = DEFAULT_SPIN_US,
+    cpu: int | None = None,
+    startup_timeout_s: float = 30.0,
+) -> Iterator[Channel]:
     """A connected channel to a fresh server process (see `server.Handlers` for what it answers).
 
     Raises `ChannelUnavailable` if the server does not come up or does not shake hands.
     """
-    with server_process(kind, capacity_bytes=capacity_bytes, spin_us=spin_us, cpu=cpu,
-                        startup_timeout_s=startup_timeout_s) as server:
-        channel = connect(server.endpoint, capacity_bytes=capacity_bytes, spin_us=spin_us,
-                          timeout_s=startup_timeout_s)
+    with server_process(
+        kind, capacity_bytes=capacity_bytes, spin_us=spin_us, cpu=cpu, startup_timeout_s=startup_timeout_s
+    ) as server:
+        channel = connect(server.endpoint, capacity_bytes=capacity_bytes, spin_us=spin_us, timeout_s=startup_timeout_s)
         try:
             yield channel
         finally:

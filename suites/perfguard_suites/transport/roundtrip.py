@@ -87,6 +87,9 @@ class Client:
             reply = channel.recv(left_s)
         end_ns = perf_counter_ns()
         if reply.method == ERROR:
-            raise RemoteError(f"method {message.method!r}", str(reply.attributes.get("problem", "failed")),
-                              str(reply.attributes.get("advice", "")))
+            raise RemoteError(
+                f"method {message.method!r}",
+                str(reply.attributes.get("problem", "failed")),
+                str(reply.attributes.get("advice", "")),
+            )
         return RoundTrip(channel.kind, reply, begin_ns, end_ns)

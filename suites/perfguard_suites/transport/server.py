@@ -69,8 +69,12 @@ class Handlers:
         self._owned: dict[str, tuple[Tensor, ...]] = {}
         self._owned_bytes = 0
         self.table: Mapping[str, Handler] = {
-            "echo": self.echo, "echo_loaned": self.echo_loaned, "sink": self.sink, "mix": self.mix,
-            "stats": self.stats, STOP: self.sink,
+            "echo": self.echo,
+            "echo_loaned": self.echo_loaned,
+            "sink": self.sink,
+            "mix": self.mix,
+            "stats": self.stats,
+            STOP: self.sink,
         }
 
     def echo(self, request: Message, channel: Channel) -> Answer:  # noqa: ARG002 - a handler's signature
@@ -103,15 +107,21 @@ class Handlers:
         """What this process has used: CPU seconds, resident bytes, pid, payload bytes."""
         sent_bytes, received_bytes = channel.payload_bytes()
         process = psutil.Process()
-        return (), {"cpu_s": time.process_time(), "rss_bytes": process.memory_info().rss, "pid": os.getpid(),
-                    "sent_bytes": sent_bytes, "received_bytes": received_bytes}
+        return (), {
+            "cpu_s": time.process_time(),
+            "rss_bytes": process.memory_info().rss,
+            "pid": os.getpid(),
+            "sent_bytes": sent_bytes,
+            "received_bytes": received_bytes,
+        }
 
     def answer(self, request: Message, channel: Channel) -> Answer:
         """What the method says. Raises `UnsendableMessage` for a method that is none."""
         handler = self.table.get(request.method)
         if handler is None:
-            raise UnsendableMessage(f"method {request.method!r}", "unknown to this server",
-                                    f"one of {', '.join(sorted(self.table))}")
+            raise UnsendableMessage(
+                f"method {request.method!r}", "unknown to this server", f"one of {', '.join(sorted(self.table))}"
+            )
         return handler(request, channel)
 
 

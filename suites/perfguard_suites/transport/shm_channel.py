@@ -95,8 +95,9 @@ class ShmChannel(_SharedChannel):
             return bool(self._sent - self._peer.words[CONSUMED] < RECORDS)
 
         if not self._doorbell.await_space(ready, timeout_s):
-            raise ChannelTimeout(self._endpoint, f"{RECORDS} messages unread for {timeout_s} s",
-                                 "is the peer stopped or overloaded?")
+            raise ChannelTimeout(
+                self._endpoint, f"{RECORDS} messages unread for {timeout_s} s", "is the peer stopped or overloaded?"
+            )
 
     def recv(self, timeout_s: float = 10.0) -> Message:
         """The next message; its tensors are views of the peer's region that hold their slots."""
@@ -124,15 +125,17 @@ class ShmChannel(_SharedChannel):
             self._consumed = consumed + 1
             tensors.consumed()
 
-
     def _distrust(self, sent: int) -> NoReturn:
         """A count that cannot be: no later message can be trusted either, so this end hangs up."""
         if self._broken:
             raise PeerDied(self._endpoint, "hung up on a peer with impossible counts", "start the server again")
         self._broken = True
         self._doorbell.close()
-        raise MalformedMessage("ring", f"{sent} messages sent, but {self._consumed} were read and {RECORDS} fit",
-                               "the connection is closed: start the server again")
+        raise MalformedMessage(
+            "ring",
+            f"{sent} messages sent, but {self._consumed} were read and {RECORDS} fit",
+            "the connection is closed: start the server again",
+        )
 
 
 class ShmZmqChannel(_SharedChannel):

@@ -157,8 +157,9 @@ class Doorbell:
             while words[SENT] == consumed:
                 tidy()
                 if not self._sleep(deadline_ns) and words[SENT] == consumed:
-                    raise ChannelTimeout(self._name, f"nothing arrived within {timeout_s} s",
-                                         "is the peer stopped or overloaded?")
+                    raise ChannelTimeout(
+                        self._name, f"nothing arrived within {timeout_s} s", "is the peer stopped or overloaded?"
+                    )
         except PeerDied:
             if words[SENT] == consumed:  # else its last message came first
                 raise

@@ -51,11 +51,19 @@ class ShmListener:
             try:
                 connection, _ = self._socket.accept()
             except OSError as error:
-                raise ChannelUnavailable(self.endpoint, f"no peer within {timeout_s} s: {error}",
-                                         "is the client running?") from error
+                raise ChannelUnavailable(
+                    self.endpoint, f"no peer within {timeout_s} s: {error}", "is the client running?"
+                ) from error
             try:
-                channel = _shake_hands(self._kind, connection, self.endpoint, self._capacity_bytes, self._spin_us,
-                                       max(deadline_s - perf_counter(), 0.1), listening=True)
+                channel = _shake_hands(
+                    self._kind,
+                    connection,
+                    self.endpoint,
+                    self._capacity_bytes,
+                    self._spin_us,
+                    max(deadline_s - perf_counter(), 0.1),
+                    listening=True,
+                )
             except (MalformedMessage, ChannelUnavailable):
                 connection.close()  # a stranger; the peer may still come
                 continue
@@ -71,8 +79,9 @@ class ShmListener:
         self._socket.close()
 
 
-def connect_shm(kind: str, address: str, capacity_bytes: int, spin_us: float,
-                timeout_s: float) -> ShmChannel | ShmZmqChannel:
+def connect_shm(
+    kind: str, address: str, capacity_bytes: int, spin_us: float, timeout_s: float
+) -> ShmChannel | ShmZmqChannel:
     """The client's end of an abstract address (`@name`). Raises `ChannelUnavailable`."""
     if not shm_region.available() or not address.startswith("@"):
         raise ChannelUnavailable(address, "is no abstract socket, or this is not Linux", "use multipart-ipc")
@@ -90,8 +99,16 @@ def connect_shm(kind: str, address: str, capacity_bytes: int, spin_us: float,
         raise
 
 
-def _shake_hands(kind: str, connection: socket.socket, endpoint: str, capacity_bytes: int, spin_us: float,
-                 timeout_s: float, *, listening: bool) -> ShmChannel | ShmZmqChannel:
+def _shake_hands(
+    kind: str,
+    connection: socket.socket,
+    endpoint: str,
+    capacity_bytes: int,
+    spin_us: float,
+    timeout_s: float,
+    *,
+    listening: bool,
+) -> ShmChannel | ShmZmqChannel:
     connection.settimeout(timeout_s)
     _check_user(connection, endpoint)
     link = Link(_CONTROL_BYTES, listening=listening) if kind == "shm-zmq" else None
@@ -122,8 +139,9 @@ def _check_user(connection: socket.socket, endpoint: str) -> None:
     raw = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
     _, uid, _ = _CREDENTIALS.unpack(raw)
     if uid != os.getuid():
-        raise ChannelUnavailable(endpoint, f"the peer runs as user {uid}, not {os.getuid()}",
-                                 "run both processes as the same user")
+        raise ChannelUnavailable(
+            endpoint, f"the peer runs as user {uid}, not {os.getuid()}", "run both processes as the same user"
+        )
 
 
 def _send_hello(connection: socket.socket, kind: str, own: Region, descriptor: int, control: str) -> None:
@@ -139,8 +157,9 @@ def _recv_hello(connection: socket.socket, kind: str, endpoint: str) -> tuple[Re
     try:
         data, ancillary, _, _ = connection.recvmsg(_HELLO_BYTES, socket.CMSG_SPACE(4 * 4))
     except OSError as error:
-        raise ChannelUnavailable(endpoint, f"no handshake: {error}",
-                                 "is the server busy with another client?") from error
+        raise ChannelUnavailable(
+            endpoint, f"no handshake: {error}", "is the server busy with another client?"
+        ) from error
     descriptors = array.array("i")
     for level, what, payload in ancillary:
         if level == socket.SOL_SOCKET and what == socket.SCM_RIGHTS:

@@ -78,8 +78,11 @@ def create(capacity_bytes: int) -> tuple[Region, int]:
         raise CapacityExceeded("capacity_bytes", f"{capacity_bytes} is not in 1..{MAX_CAPACITY_BYTES}")
     available_bytes = psutil.virtual_memory().available  # faulting in more would call the OOM killer, not fail
     if capacity_bytes > available_bytes:
-        raise CapacityExceeded("capacity_bytes", f"{capacity_bytes} bytes wanted, {available_bytes} are available",
-                               "set a smaller capacity_bytes")
+        raise CapacityExceeded(
+            "capacity_bytes",
+            f"{capacity_bytes} bytes wanted, {available_bytes} are available",
+            "set a smaller capacity_bytes",
+        )
     capacity_bytes = -(-capacity_bytes // HUGE_BYTES) * HUGE_BYTES
     descriptor = os.memfd_create("perfguard", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     try:
@@ -98,8 +101,9 @@ def create(capacity_bytes: int) -> tuple[Region, int]:
         fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, seals)
     except OSError as error:
         os.close(descriptor)
-        raise CapacityExceeded("capacity_bytes", f"no shared memory of {capacity_bytes} bytes: {error}",
-                               "set a smaller capacity_bytes") from error
+        raise CapacityExceeded(
+            "capacity_bytes", f"no shared memory of {capacity_bytes} bytes: {error}", "set a smaller capacity_bytes"
+        ) from error
     return _region(mapping, at, capacity_bytes), descriptor
 
 

@@ -183,8 +183,11 @@ class Leases:
     def view(self, index: int, offset: int, shape: tuple[int, ...], dtype: Dtype, size_bytes: int) -> Tensor:
         """A read-only tensor in the peer's region. Raises `MalformedMessage` if it would lie outside."""
         if index >= SLOTS or offset + size_bytes > self._capacity_bytes:
-            raise MalformedMessage("tensor", f"{size_bytes} bytes at {offset} in slot {index} of a region of"
-                                   f" {self._capacity_bytes} with {SLOTS} slots")
+            raise MalformedMessage(
+                "tensor",
+                f"{size_bytes} bytes at {offset} in slot {index} of a region of"
+                f" {self._capacity_bytes} with {SLOTS} slots",
+            )
         tensor: Tensor = np.ndarray(shape, dtype, self._memory, PAYLOAD_AT + offset)
         lease = _Lease(tensor, self._view_died)
         lease.index, lease.offset, lease.root = index, offset, id(tensor)

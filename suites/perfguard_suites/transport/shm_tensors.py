@@ -137,8 +137,11 @@ class SharedTensors:
             return slot
         capacity = self._own.capacity_bytes
         if size_bytes > capacity:
-            raise CapacityExceeded("capacity_bytes", f"{size_bytes} bytes of tensors in a region of {capacity}",
-                                   f"set capacity_bytes to at least {size_bytes}")
+            raise CapacityExceeded(
+                "capacity_bytes",
+                f"{size_bytes} bytes of tensors in a region of {capacity}",
+                f"set capacity_bytes to at least {size_bytes}",
+            )
         found: list[Slot] = []
 
         def ready() -> bool:
@@ -151,8 +154,10 @@ class SharedTensors:
         if not waiting_helps or not self._doorbell.await_space(ready, timeout_s):
             lent = self._slots.lent_bytes
             raise CapacityExceeded(
-                "capacity_bytes", f"{size_bytes} bytes wanted while {lent} of {capacity} are still in use",
-                f"drop tensors no longer needed, or set capacity_bytes to at least {lent + size_bytes}")
+                "capacity_bytes",
+                f"{size_bytes} bytes wanted while {lent} of {capacity} are still in use",
+                f"drop tensors no longer needed, or set capacity_bytes to at least {lent + size_bytes}",
+            )
         return found[0]
 
     def loan(self, shape: Sequence[int], dtype: npt.DTypeLike, timeout_s: float = 10.0) -> Tensor:
@@ -186,8 +191,12 @@ class SharedTensors:
             tensors = (self._view(data, specs[0], end, inline_at),)
             self.received_bytes += specs[0].size_bytes
         else:
-            tensors = tuple([self._view(data, spec, end + position * _PLACEMENT.size, inline_at)
-                             for position, spec in enumerate(specs)])
+            tensors = tuple(
+                [
+                    self._view(data, spec, end + position * _PLACEMENT.size, inline_at)
+                    for position, spec in enumerate(specs)
+                ]
+            )
             self.received_bytes += sum([spec.size_bytes for spec in specs])
         return wire.message_of(head, body, tensors, arrived_ns)
 

@@ -32,12 +32,18 @@ def test_goal(perfguard: Perfguard, trips: Callable[[Goal], tuple[Trip, Trip]], 
         pytest.skip("moves megabytes: measured under --perfguard only")
     numerator, denominator = trips(goal)
     comparison = perfguard.compare({"denominator": denominator, "numerator": numerator}, record=False)
-    perfguard.record_ratio(comparison, goal.metric, "numerator", "denominator",
-                           direction="higher" if goal.at_least else "lower")
+    perfguard.record_ratio(
+        comparison, goal.metric, "numerator", "denominator", direction="higher" if goal.at_least else "lower"
+    )
     ratio = comparison.ratio("numerator", "denominator")
-    note_goal(perfguard, goal.name, ratio.estimate,
-              at_least=goal.bound if goal.at_least else None, at_most=None if goal.at_least else goal.bound,
-              remark=f"95 % interval {ratio.low:.3g} to {ratio.high:.3g}, n={comparison.rounds}")
+    note_goal(
+        perfguard,
+        goal.name,
+        ratio.estimate,
+        at_least=goal.bound if goal.at_least else None,
+        at_most=None if goal.at_least else goal.bound,
+        remark=f"95 % interval {ratio.low:.3g} to {ratio.high:.3g}, n={comparison.rounds}",
+    )
 
 
 @pytest.mark.perfguard(limit="200%")
@@ -47,8 +53,14 @@ def test_killed_peer(perfguard: Perfguard) -> None:
     noticed, left = measure_kills(kills)
     perfguard.record("kill_noticed_s", noticed.ratio / 1000, unit="s", gated=False)
     perfguard.count("left_behind", int(left.ratio))
-    note_goal(perfguard, "a killed peer noticed", noticed.ratio / 1000, at_most=noticed.goal.bound / 1000, unit="s",
-              remark=f"worst of {kills} kills")
+    note_goal(
+        perfguard,
+        "a killed peer noticed",
+        noticed.ratio / 1000,
+        at_most=noticed.goal.bound / 1000,
+        unit="s",
+        remark=f"worst of {kills} kills",
+    )
     assert left.ratio == 0
 
 

@@ -1,4 +1,4 @@
-"""The workload that transports are for: the 98 messages of a split LLaMA-1B prefill, with their true sizes, in order."""
+"""The workload that transports are for: the 98 messages of a split LLaMA-1B prefill, true sizes, in order."""
 
 from __future__ import annotations
 
@@ -56,5 +56,11 @@ def test_diagnosis(perfguard: Perfguard, kind: str, tokens: int) -> None:
     perfguard.note("where the time goes: " + ", ".join(f"{p.phase} {p.share:.0%}" for p in found.phases))
     for advice in found.advice[:MOST_ADVICE]:
         perfguard.note(str(advice))
-    note_goal(perfguard, "prediction error of the mix", 100 * found.prediction.error, at_most=100 * PREDICTION_GOAL,
-              unit="%", remark=f"one 10 MiB echo would have been off by {found.prediction.echo_error:.0%}")
+    note_goal(
+        perfguard,
+        "prediction error of the mix",
+        100 * found.prediction.error,
+        at_most=100 * PREDICTION_GOAL,
+        unit="%",
+        remark=f"one 10 MiB echo would have been off by {found.prediction.echo_error:.0%}",
+    )

@@ -21,9 +21,7 @@ UNACCOUNTED_GOAL = 0.05
 
 @pytest.mark.parametrize("kind", ["naive-ipc", "naive-tcp", "multipart-ipc", "multipart-tcp", "shm"])
 @pytest.mark.perfguard(limit="50%", budget_s=0.6)
-def test_echo(
-    perfguard: Perfguard, connect: Connect, size_bytes: Callable[[int], int], kind: str, size: str
-) -> None:
+def test_echo(perfguard: Perfguard, connect: Connect, size_bytes: Callable[[int], int], kind: str, size: str) -> None:
     """Echo one tensor: latency, throughput and the account of both processes."""
     nbytes = size_bytes(FULL_SIZES[size])
     client = Client(connect(kind))
@@ -51,8 +49,9 @@ def test_echo(
     if nbytes >= MIB:
         fraction = _unaccounted(client, message)
         perfguard.record("unaccounted_fraction", fraction, unit="", kind="fraction", limit=UNACCOUNTED_GOAL)
-        note_goal(perfguard, "unaccounted share", float(np.median(fraction)) * 100, at_most=UNACCOUNTED_GOAL * 100,
-                  unit="%")
+        note_goal(
+            perfguard, "unaccounted share", float(np.median(fraction)) * 100, at_most=UNACCOUNTED_GOAL * 100, unit="%"
+        )
 
 
 def _unaccounted(client: Client, message: Message) -> list[float]:

@@ -88,8 +88,12 @@ def body_bytes(message: Message) -> bytes:
 
 def _pack_body(message: Message) -> bytes:
     _check_sendable(message.method, message.attributes, message.tensors)
-    body = [message.method, dict(message.attributes),
-            [[name_of(tensor.dtype), tensor.shape] for tensor in message.tensors], ""]
+    body = [
+        message.method,
+        dict(message.attributes),
+        [[name_of(tensor.dtype), tensor.shape] for tensor in message.tensors],
+        "",
+    ]
     try:
         packed: bytes = msgpack.packb(body, use_bin_type=True)
         body[-1] = " " * (-len(packed) % ALIGN_BYTES)
@@ -97,9 +101,11 @@ def _pack_body(message: Message) -> bytes:
     except (TypeError, ValueError, OverflowError) as error:
         raise UnsendableMessage(f"method {message.method!r}", f"attributes cannot be packed: {error}") from error
     if len(packed) > MAX_BODY_BYTES:
-        raise UnsendableMessage(f"method {message.method!r}",
-                                f"{len(packed)} bytes of metadata, the limit is {MAX_BODY_BYTES}",
-                                "send long values as a tensor")
+        raise UnsendableMessage(
+            f"method {message.method!r}",
+            f"{len(packed)} bytes of metadata, the limit is {MAX_BODY_BYTES}",
+            "send long values as a tensor",
+        )
     return packed
 
 
@@ -129,11 +135,20 @@ def _attributes_fault(attributes: Mapping[Any, Any]) -> str:
 def pack_head(message: Message, body: bytes, begun_ns: int, copied_ns: int) -> bytes:
     """The head with `packed_ns` taken now, as the last act before the transport has it."""
     try:
-        return _HEAD.pack(_MAGIC, len(body), len(message.tensors), message.request_id,
-                          begun_ns, copied_ns, perf_counter_ns(), *(message.request_stamps or NO_STAMPS))
+        return _HEAD.pack(
+            _MAGIC,
+            len(body),
+            len(message.tensors),
+            message.request_id,
+            begun_ns,
+            copied_ns,
+            perf_counter_ns(),
+            *(message.request_stamps or NO_STAMPS),
+        )
     except struct.error as error:
-        raise UnsendableMessage(f"method {message.method!r}",
-                                f"request id {message.request_id} or stamps out of range") from error
+        raise UnsendableMessage(
+            f"method {message.method!r}", f"request id {message.request_id} or stamps out of range"
+        ) from error
 
 
 def parse_head(data: bytes) -> tuple[Head, Body, int]:
@@ -162,8 +177,16 @@ def _parse_new(head: Head, packed: bytes) -> Body:
 def parse_body(data: bytes) -> Body:
     """The body in `data`. Raises `MalformedMessage` saying which part is wrong."""
     try:
-        raw = msgpack.unpackb(data, raw=False, strict_map_key=True, max_str_len=MAX_BODY_BYTES,
-                              max_array_len=MAX_TENSORS, max_map_len=MAX_ATTRIBUTES, max_bin_len=0, max_ext_len=0)
+        raw = msgpack.unpackb(
+            data,
+            raw=False,
+            strict_map_key=True,
+            max_str_len=MAX_BODY_BYTES,
+            max_array_len=MAX_TENSORS,
+            max_map_len=MAX_ATTRIBUTES,
+            max_bin_len=0,
+            max_ext_len=0,
+        )
     except Exception as error:
         raise MalformedMessage("body", f"not msgpack: {error!r:.200}") from error
     body = validate_body(raw)

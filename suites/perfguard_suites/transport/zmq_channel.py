@@ -70,8 +70,11 @@ class _ZmqChannel:
     def _checked_size(self, tensors: tuple[Tensor, ...]) -> int:
         size_bytes = sum([tensor.nbytes for tensor in tensors])
         if size_bytes > self._capacity_bytes:
-            raise CapacityExceeded("capacity_bytes", f"a message of {size_bytes} bytes over a channel of"
-                                   f" {self._capacity_bytes}", f"set capacity_bytes to at least {size_bytes}")
+            raise CapacityExceeded(
+                "capacity_bytes",
+                f"a message of {size_bytes} bytes over a channel of {self._capacity_bytes}",
+                f"set capacity_bytes to at least {size_bytes}",
+            )
         return size_bytes
 
 
@@ -113,14 +116,23 @@ class NaiveChannel(_ZmqChannel):
         """Copies twice (`tobytes`, packing) before ZeroMQ copies again."""
         begun_ns = perf_counter_ns()
         size_bytes = self._checked_size(message.tensors)
-        tensors = [{"dtype": name_of(tensor.dtype), "shape": tensor.shape, "data": tensor.tobytes()}
-                   for tensor in message.tensors]
+        tensors = [
+            {"dtype": name_of(tensor.dtype), "shape": tensor.shape, "data": tensor.tobytes()}
+            for tensor in message.tensors
+        ]
         copied_ns = perf_counter_ns()
         wire.body_bytes(message)  # the limits are those of all channels
-        packed: bytes = msgpack.packb({
-            "method": message.method, "attributes": dict(message.attributes), "tensors": tensors,
-            "request_id": message.request_id, "sent": (begun_ns, copied_ns),
-            "request_stamps": message.request_stamps}, use_bin_type=True)
+        packed: bytes = msgpack.packb(
+            {
+                "method": message.method,
+                "attributes": dict(message.attributes),
+                "tensors": tensors,
+                "request_id": message.request_id,
+                "sent": (begun_ns, copied_ns),
+                "request_stamps": message.request_stamps,
+            },
+            use_bin_type=True,
+        )
         stamp = _STAMP.pack(perf_counter_ns())
         self._link.send([packed + stamp] if len(packed) < _SMALL else [packed, stamp], timeout_s, copy=True)
         self._sent_bytes += size_bytes
@@ -131,9 +143,16 @@ class NaiveChannel(_ZmqChannel):
         arrived_ns = perf_counter_ns()
         data, stamp = _split_stamp(frames)
         try:
-            raw = msgpack.unpackb(data, raw=False, strict_map_key=True, max_bin_len=self._capacity_bytes,
-                                  max_str_len=wire.MAX_BODY_BYTES, max_array_len=wire.MAX_TENSORS,
-                                  max_map_len=wire.MAX_ATTRIBUTES, max_ext_len=0)
+            raw = msgpack.unpackb(
+                data,
+                raw=False,
+                strict_map_key=True,
+                max_bin_len=self._capacity_bytes,
+                max_str_len=wire.MAX_BODY_BYTES,
+                max_array_len=wire.MAX_TENSORS,
+                max_map_len=wire.MAX_ATTRIBUTES,
+                max_ext_len=0,
+            )
         except Exception as error:
             raise MalformedMessage("naive message", f"not msgpack: {error!r:.200}") from error
         head, body, payloads = _naive_head(raw, stamp)

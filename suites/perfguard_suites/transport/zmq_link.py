@@ -49,10 +49,16 @@ class Link:
         self._connection: int | None = None  # the descriptor of the peer's connection
         self._dead = False
         self.endpoint = ""
-        for option, value in ((zmq.LINGER, 0), (zmq.SNDHWM, _HIGH_WATER), (zmq.RCVHWM, _HIGH_WATER),
-                              (zmq.MAXMSGSIZE, capacity_bytes + _OVERHEAD_BYTES), (zmq.RECONNECT_IVL, -1),
-                              (zmq.HANDSHAKE_IVL, _HANDSHAKE_MS), (zmq.RCVTIMEO, _SLICE_MS),
-                              (zmq.SNDTIMEO, _SLICE_MS)):
+        for option, value in (
+            (zmq.LINGER, 0),
+            (zmq.SNDHWM, _HIGH_WATER),
+            (zmq.RCVHWM, _HIGH_WATER),
+            (zmq.MAXMSGSIZE, capacity_bytes + _OVERHEAD_BYTES),
+            (zmq.RECONNECT_IVL, -1),
+            (zmq.HANDSHAKE_IVL, _HANDSHAKE_MS),
+            (zmq.RCVTIMEO, _SLICE_MS),
+            (zmq.SNDTIMEO, _SLICE_MS),
+        ):
             self.socket.setsockopt(option, value)
         if listening:
             self.socket.setsockopt(zmq.ROUTER_MANDATORY, 1)

@@ -32,8 +32,9 @@ COMMAND = [sys.executable, "-m", "pytest", "--perfguard", "--perfguard-case-seco
 
 
 def started_and_in_the_second_case(folder: Path, *options: str) -> subprocess.Popen[str]:
-    process = subprocess.Popen([*COMMAND, *options], cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                               text=True)
+    process = subprocess.Popen(
+        [*COMMAND, *options], cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
     deadline = time.monotonic() + 60
     while not (folder / "reached").exists():
         assert time.monotonic() < deadline
@@ -61,8 +62,14 @@ def test_a_full_disk_stops_the_recording_and_not_the_run(pytester: pytest.Pytest
     """A recording that cannot be written on (/dev/full) is given up with one line; the run goes on and passes."""
     pytester.makepyfile(test_suite="import time\n\ndef test_it(perfguard):\n    perfguard(time.sleep, 0.001)\n")
     (pytester.path / "full.pgrun").symlink_to("/dev/full")
-    done = subprocess.run([*COMMAND, "--perfguard-record=full.pgrun"], cwd=pytester.path, capture_output=True,
-                          text=True, timeout=60, check=False)
+    done = subprocess.run(
+        [*COMMAND, "--perfguard-record=full.pgrun"],
+        cwd=pytester.path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
     assert "INTERNALERROR" not in done.stdout + done.stderr
     assert "full.pgrun" in done.stdout + done.stderr
     assert done.returncode in (0, 4)
@@ -70,17 +77,24 @@ def test_a_full_disk_stops_the_recording_and_not_the_run(pytester: pytest.Pytest
 
 def test_baselines_that_cannot_be_written_are_an_error_with_the_path(pytester: pytest.Pytester) -> None:
     """A folder that becomes unwritable during the run: status 4, the path named, the document still written."""
-    pytester.makepyfile(test_suite="""
+    pytester.makepyfile(
+        test_suite="""
         import pathlib
         import time
 
         def test_it(perfguard):
             pathlib.Path("file").write_text("in the way")
             perfguard(time.sleep, 0.001)
-    """)
-    done = subprocess.run([*COMMAND, "--perfguard-update", "--perfguard-baselines=file/below",
-                           "--perfguard-json=run.json"], cwd=pytester.path,
-                          capture_output=True, text=True, timeout=60, check=False)
+    """
+    )
+    done = subprocess.run(
+        [*COMMAND, "--perfguard-update", "--perfguard-baselines=file/below", "--perfguard-json=run.json"],
+        cwd=pytester.path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
     assert done.returncode == 4
     assert "file/below" in done.stdout + done.stderr
     assert load(pytester.path / "run.json").cases[0].status == "passed"
@@ -93,8 +107,9 @@ def test_an_endpoint_in_use_is_named(pytester: pytest.Pytester) -> None:
     endpoint = f"--perfguard-live=ipc://{pytester.path}/live"
     first = started_and_in_the_second_case(pytester.path, endpoint)
     try:
-        second = subprocess.run([*COMMAND, endpoint], cwd=pytester.path, capture_output=True, text=True, timeout=60,
-                                check=False)
+        second = subprocess.run(
+            [*COMMAND, endpoint], cwd=pytester.path, capture_output=True, text=True, timeout=60, check=False
+        )
         assert second.returncode == 4
         assert "live" in second.stdout + second.stderr
         assert first.poll() is None

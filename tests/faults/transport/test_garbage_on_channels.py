@@ -34,26 +34,60 @@ def packed(message: Message) -> tuple[bytes, bytes]:
 
 
 def naive(**changes: object) -> bytes:
-    fields = {"method": "echo", "attributes": {}, "request_id": 1, "request_stamps": None, "sent": (1, 2),
-              "tensors": [{"dtype": "float32", "shape": [2], "data": bytes(8)}]}
+    fields = {
+        "method": "echo",
+        "attributes": {},
+        "request_id": 1,
+        "request_stamps": None,
+        "sent": (1, 2),
+        "tensors": [{"dtype": "float32", "shape": [2], "data": bytes(8)}],
+    }
     return msgpack.packb({**fields, **changes}) + bytes(8)
 
 
 TENSOR = {"dtype": "float32", "shape": [2], "data": bytes(8)}
 NAIVE_GARBAGE = [
-    [b""], [b"x"], [bytes(8)], [os.urandom(100)], [naive()[:-9]], [naive(), b""], [naive(), bytes(8), bytes(8)],
-    [msgpack.packb([1, 2]) + bytes(8)], [naive(method=3)], [naive(method="")], [naive(attributes=[])],
-    [naive(attributes={"a": [1]})], [naive(request_id="1")], [naive(request_stamps=[1, 2])], [naive(request_stamps={})],
-    [naive(request_stamps="12345")], [naive(sent=[1])], [naive(sent=None)], [naive(tensors=None)], [naive(tensors=[1])],
-    [naive(tensors=[{}])], [naive(tensors=[TENSOR | {"dtype": "object"}])], [naive(tensors=[TENSOR | {"shape": [3]}])],
-    [naive(tensors=[TENSOR | {"shape": [-1]}])], [naive(tensors=[TENSOR | {"shape": [2**40]}])],
-    [naive(tensors=[TENSOR | {"shape": 2}])], [naive(tensors=[TENSOR | {"data": "text"}])],
-    [naive(tensors=[TENSOR | {"data": None}])], [naive(tensors=[TENSOR] * 65)],
+    [b""],
+    [b"x"],
+    [bytes(8)],
+    [os.urandom(100)],
+    [naive()[:-9]],
+    [naive(), b""],
+    [naive(), bytes(8), bytes(8)],
+    [msgpack.packb([1, 2]) + bytes(8)],
+    [naive(method=3)],
+    [naive(method="")],
+    [naive(attributes=[])],
+    [naive(attributes={"a": [1]})],
+    [naive(request_id="1")],
+    [naive(request_stamps=[1, 2])],
+    [naive(request_stamps={})],
+    [naive(request_stamps="12345")],
+    [naive(sent=[1])],
+    [naive(sent=None)],
+    [naive(tensors=None)],
+    [naive(tensors=[1])],
+    [naive(tensors=[{}])],
+    [naive(tensors=[TENSOR | {"dtype": "object"}])],
+    [naive(tensors=[TENSOR | {"shape": [3]}])],
+    [naive(tensors=[TENSOR | {"shape": [-1]}])],
+    [naive(tensors=[TENSOR | {"shape": [2**40]}])],
+    [naive(tensors=[TENSOR | {"shape": 2}])],
+    [naive(tensors=[TENSOR | {"data": "text"}])],
+    [naive(tensors=[TENSOR | {"data": None}])],
+    [naive(tensors=[TENSOR] * 65)],
 ]
 HEAD, BODY = packed(Message("echo", (np.zeros(2, np.float32),)))
 MULTIPART_GARBAGE = [
-    [b""], [HEAD + BODY], [HEAD + BODY, b""], [HEAD + BODY, bytes(7)], [HEAD + BODY, bytes(8), bytes(8)],
-    [HEAD[:-1], bytes(8)], [HEAD + BODY[:-1], bytes(8)], [bytes(len(HEAD)) + BODY, bytes(8)], [os.urandom(200)],
+    [b""],
+    [HEAD + BODY],
+    [HEAD + BODY, b""],
+    [HEAD + BODY, bytes(7)],
+    [HEAD + BODY, bytes(8), bytes(8)],
+    [HEAD[:-1], bytes(8)],
+    [HEAD + BODY[:-1], bytes(8)],
+    [bytes(len(HEAD)) + BODY, bytes(8)],
+    [os.urandom(200)],
 ]
 
 
@@ -74,10 +108,13 @@ def raw_peer(kind: str) -> Iterator[tuple[Link, Channel]]:
         accepted[0].close()
 
 
-@pytest.mark.parametrize(("kind", "garbage", "good"), [
-    ("naive-ipc", NAIVE_GARBAGE, [naive()]), ("multipart-tcp", MULTIPART_GARBAGE, [HEAD + BODY, bytes(8)])])
-def test_garbage_frames_are_malformed_and_the_next_message_passes(kind: str, garbage: list[list[bytes]],
-                                                                  good: list[bytes]) -> None:
+@pytest.mark.parametrize(
+    ("kind", "garbage", "good"),
+    [("naive-ipc", NAIVE_GARBAGE, [naive()]), ("multipart-tcp", MULTIPART_GARBAGE, [HEAD + BODY, bytes(8)])],
+)
+def test_garbage_frames_are_malformed_and_the_next_message_passes(
+    kind: str, garbage: list[list[bytes]], good: list[bytes]
+) -> None:
     """Wrong schemas, truncated maps, impossible shapes: each is refused alone."""
     with raw_peer(kind) as (link, channel):
         for frames in garbage:
@@ -135,11 +172,27 @@ def test_strangers_are_neither_heard_nor_in_the_way(family: str) -> None:
 def records() -> list[bytes]:
     """Records for one 4000-element tensor that point where they must not, or are cut short."""
     head, body = packed(Message("echo", (np.zeros(4000, np.float32),)))
-    places = [(0, 0, 0, 0), (0, 0, 0, 2**63), (1, 0, 0, CAPACITY_BYTES - 15999), (1, 0, 0, 2**64 - 1), (1, 512, 0, 0),
-              (1, 65535, 0, 0), (2, 0, 0, 0), (2, 0, 0, 2**63), (3, 0, 0, 0), (9, 9, 9, 9)]
+    places = [
+        (0, 0, 0, 0),
+        (0, 0, 0, 2**63),
+        (1, 0, 0, CAPACITY_BYTES - 15999),
+        (1, 0, 0, 2**64 - 1),
+        (1, 512, 0, 0),
+        (1, 65535, 0, 0),
+        (2, 0, 0, 0),
+        (2, 0, 0, 2**63),
+        (3, 0, 0, 0),
+        (9, 9, 9, 9),
+    ]
     good = head + body + PLACEMENT.pack(1, 0, 0, 0)
     return [head + body + PLACEMENT.pack(*place) for place in places] + [
-        b"", head, head + body, good[:-1], bytes(len(good)), os.urandom(len(good))]
+        b"",
+        head,
+        head + body,
+        good[:-1],
+        bytes(len(good)),
+        os.urandom(len(good)),
+    ]
 
 
 def publish(own: Region, count: int, record: bytes, said: int | None = None) -> None:
@@ -203,13 +256,20 @@ def test_impossible_counts_end_the_connection() -> None:
 
 
 @needs_regions
-@pytest.mark.parametrize("hello", [
-    b"", b"x", os.urandom(64), msgpack.packb(7), msgpack.packb({"magic": "other"}),
-    msgpack.packb({"magic": "perfguard.shm/1", "kind": "shm-zmq", "capacity_bytes": 4096, "control": ""}),
-    msgpack.packb({"magic": "perfguard.shm/1", "kind": "shm", "capacity_bytes": "4096", "control": ""}),
-    msgpack.packb({"magic": "perfguard.shm/1", "kind": "shm", "capacity_bytes": 1 << 50, "control": ""}),
-    msgpack.packb({"magic": "perfguard.shm/1", "kind": "shm", "capacity_bytes": -4096, "control": ""}),
-])
+@pytest.mark.parametrize(
+    "hello",
+    [
+        b"",
+        b"x",
+        os.urandom(64),
+        msgpack.packb(7),
+        msgpack.packb({"magic": "other"}),
+        msgpack.packb({"magic": "perfguard.shm/1", "kind": "shm-zmq", "capacity_bytes": 4096, "control": ""}),
+        msgpack.packb({"magic": "perfguard.shm/1", "kind": "shm", "capacity_bytes": "4096", "control": ""}),
+        msgpack.packb({"magic": "perfguard.shm/1", "kind": "shm", "capacity_bytes": 1 << 50, "control": ""}),
+        msgpack.packb({"magic": "perfguard.shm/1", "kind": "shm", "capacity_bytes": -4096, "control": ""}),
+    ],
+)
 @pytest.mark.parametrize("descriptors", [0, 1, 3])
 def test_garbage_handshakes_are_turned_away_and_the_peer_still_comes(hello: bytes, descriptors: int) -> None:
     """Nonsense, or a descriptor that is no region, is a stranger's: the real client is served next."""

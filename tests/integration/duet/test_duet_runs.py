@@ -72,8 +72,15 @@ class Project:
         return {**os.environ, "TMPDIR": str(self.scratch), "PYTHONPATH": "src"}
 
     def run(self, *options: str, status: int = 0) -> tuple[dict[str, Any], str]:
-        done = subprocess.run(self.command(*options), cwd=self.top, env=self.environment, capture_output=True,
-                              text=True, timeout=170, check=False)
+        done = subprocess.run(
+            self.command(*options),
+            cwd=self.top,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=170,
+            check=False,
+        )
         assert done.returncode == status, done.stdout + done.stderr
         assert list(self.scratch.glob("perfguard-duet-*")) == []
         assert len(git(self.top, "worktree", "list").splitlines()) == 1
@@ -175,11 +182,22 @@ def test_two_checkouts_are_compared(project: Project, tmp_path: Path) -> None:
 def test_a_stopped_duet_leaves_no_process_and_the_next_run_no_worktree(project: Project, how: signal.Signals) -> None:
     """After Ctrl-C nothing is left; after SIGKILL no worker lives on and the next run removes the worktree."""
     marker = project.top / "pids"
-    project.write(tests="import os, pathlib\n" + TESTS.replace(
-        "    def request", f"    with open({str(marker)!r}, 'a') as f: f.write(f'{{os.getpid()}}\\n')\n\n    def request", 1))
+    project.write(
+        tests="import os, pathlib\n"
+        + TESTS.replace(
+            "    def request",
+            f"    with open({str(marker)!r}, 'a') as f: f.write(f'{{os.getpid()}}\\n')\n\n    def request",
+            1,
+        )
+    )
     project.commit()
-    process = subprocess.Popen(project.command("--perfguard-against=HEAD", "--perfguard-seconds=100"), cwd=project.top,
-                               env=project.environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        project.command("--perfguard-against=HEAD", "--perfguard-seconds=100"),
+        cwd=project.top,
+        env=project.environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
     deadline = time.monotonic() + 60
     while not marker.exists() or len(marker.read_text().splitlines()) < 2:
         assert time.monotonic() < deadline
@@ -188,8 +206,9 @@ def test_a_stopped_duet_leaves_no_process_and_the_next_run_no_worktree(project: 
     process.send_signal(how)
     process.wait(30)
     workers = {int(pid) for pid in marker.read_text().split()}
-    while any(Path(f"/proc/{pid}").exists() and Path(f"/proc/{pid}/stat").read_text().split()[2] != "Z"
-              for pid in workers):
+    while any(
+        Path(f"/proc/{pid}").exists() and Path(f"/proc/{pid}/stat").read_text().split()[2] != "Z" for pid in workers
+    ):
         assert time.monotonic() < deadline + 30
         time.sleep(0.02)
     if how == signal.SIGINT:

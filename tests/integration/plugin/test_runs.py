@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -66,10 +65,22 @@ class Project:
         self.path = pytester.path
 
     def run(self, *args: str, status: int = 0, perfguard: bool = True, **environment: str) -> str:
-        command = [sys.executable, "-m", "pytest", *(["--perfguard", "--perfguard-case-seconds=0.05"] if perfguard else []),
-                   *args]
-        done = subprocess.run(command, capture_output=True, text=True, cwd=self.path, timeout=120, check=False,
-                              env={**os.environ, **environment})
+        command = [
+            sys.executable,
+            "-m",
+            "pytest",
+            *(["--perfguard", "--perfguard-case-seconds=0.05"] if perfguard else []),
+            *args,
+        ]
+        done = subprocess.run(
+            command,
+            capture_output=True,
+            text=True,
+            cwd=self.path,
+            timeout=120,
+            check=False,
+            env={**os.environ, **environment},
+        )
         assert done.returncode == status, done.stdout + done.stderr
         return done.stdout + done.stderr
 
@@ -100,8 +111,21 @@ def test_the_run_document_keeps_its_contract(project: Project) -> None:
     assert {"id", "dirty"} <= set(document["commit"])
     case = document["cases"][0]
     assert {"id", "suite", "params", "status", "metrics", "account", "notes"} <= set(case)
-    assert {"name", "unit", "direction", "kind", "gated", "n", "median", "ci", "confidence", "samples", "baseline",
-            "change", "verdict"} <= set(case["metrics"][0])
+    assert {
+        "name",
+        "unit",
+        "direction",
+        "kind",
+        "gated",
+        "n",
+        "median",
+        "ci",
+        "confidence",
+        "samples",
+        "baseline",
+        "change",
+        "verdict",
+    } <= set(case["metrics"][0])
     assert set(document["gate"]) >= {"exit_status", "slower", "noisy", "missing", "reason"}
     account = case["account"]
     assert {p["path"] for p in account["phases"]} == {"parse", "serialize"}
@@ -141,8 +165,9 @@ def test_the_keys_in_baselines_do_not_depend_on_rootdir(project: Project) -> Non
     project.run("--perfguard-update", f"--perfguard-baselines={project.path}/base")
     elsewhere = project.path / "elsewhere"
     elsewhere.mkdir()
-    document = project.document(f"--rootdir={elsewhere}", f"--perfguard-baselines={project.path}/base",
-                                str(project.path / "test_suite.py"))
+    document = project.document(
+        f"--rootdir={elsewhere}", f"--perfguard-baselines={project.path}/base", str(project.path / "test_suite.py")
+    )
     assert {m["verdict"] for m in metrics(document, "test_request").values()} <= {"same", "noisy", "faster"}
 
 
@@ -156,7 +181,8 @@ def test_the_keys_do_not_depend_on_the_import_mode(project: Project, mode: str) 
     (project.path / "outer" / "test_alone.py").write_text("def test_it(perfguard):\n    perfguard(int)\n")
     document = project.document(f"--import-mode={mode}", "outer")
     assert {(c["suite"], c["key"]) for c in document["cases"]} == {
-        ("perf", "perf.test_inner::test_it"), ("alone", "test_alone::test_it")
+        ("perf", "perf.test_inner::test_it"),
+        ("alone", "test_alone::test_it"),
     }
 
 
@@ -210,7 +236,8 @@ def test_strict_fails_without_baselines_and_fail_on_chooses(project: Project) ->
 def test_ini_keys_do_what_the_options_do(project: Project) -> None:
     """`perfguard`, profile, budget and json can live in the ini file; the command line overrides them."""
     (project.path / "pytest.ini").write_text(
-        "[pytest]\nperfguard = true\nperfguard_case_seconds = 0.05\nperfguard_json = from_ini.json\nperfguard_strict = true\n"
+        "[pytest]\nperfguard = true\nperfguard_case_seconds = 0.05\nperfguard_json = from_ini.json\n"
+        "perfguard_strict = true\n"
     )
     assert "gate fails" in project.run(perfguard=False, status=1)
     assert json.loads((project.path / "from_ini.json").read_text())["profile"] == "quick"
@@ -247,7 +274,8 @@ def test_under_xdist_it_refuses_to_time(project: Project) -> None:
 
 def test_async_tests_and_results(project: Project) -> None:
     """A coroutine function is measured by awaiting it, with or without --perfguard."""
-    project.pytester.makepyfile(test_suite="""
+    project.pytester.makepyfile(
+        test_suite="""
         import asyncio
 
         async def work():
@@ -256,7 +284,8 @@ def test_async_tests_and_results(project: Project) -> None:
 
         def test_async(perfguard):
             assert perfguard(work) == 7
-    """)
+    """
+    )
     document = project.document()
     assert metrics(document, "test_async")["time"]["median"] > 0.001
     project.run(perfguard=False)
@@ -273,7 +302,8 @@ def test_a_case_that_raises_is_broken_and_the_others_go_on(project: Project) -> 
 
 def test_ctrl_c_keeps_what_was_measured(project: Project) -> None:
     """SIGINT in the middle: exit 2, a complete recording up to there, a document, baselines untouched."""
-    project.pytester.makepyfile(test_suite="""
+    project.pytester.makepyfile(
+        test_suite="""
         import time
         import pathlib
 
@@ -283,9 +313,19 @@ def test_ctrl_c_keeps_what_was_measured(project: Project) -> None:
         def test_second(perfguard):
             pathlib.Path("reached").touch()
             perfguard(time.sleep, 30)
-    """)
-    command = [sys.executable, "-m", "pytest", "--perfguard", "--perfguard-update", "--perfguard-record=run.pgrun",
-               "--perfguard-json=run.json", "--perfguard-case-seconds=0.05", "--perfguard-live=auto"]
+    """
+    )
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "--perfguard",
+        "--perfguard-update",
+        "--perfguard-record=run.pgrun",
+        "--perfguard-json=run.json",
+        "--perfguard-case-seconds=0.05",
+        "--perfguard-live=auto",
+    ]
     process = subprocess.Popen(command, cwd=project.path, stdout=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 60
     while not (project.path / "reached").exists():
@@ -325,13 +365,15 @@ def test_a_bad_option_is_named_and_ends_the_run_with_4(project: Project, options
 )
 def test_a_bad_marker_is_named(project: Project, marker: str, culprit: str) -> None:
     """A marker argument that makes no sense names the test and the argument."""
-    project.pytester.makepyfile(test_suite=f"""
+    project.pytester.makepyfile(
+        test_suite=f"""
         import pytest
 
         @pytest.mark.perfguard({marker})
         def test_it(perfguard):
             perfguard(int)
-    """)
+    """
+    )
     command = [sys.executable, "-m", "pytest", "--perfguard"]
     done = subprocess.run(command, capture_output=True, text=True, cwd=project.path, timeout=60, check=False)
     assert done.returncode != 0
@@ -396,10 +438,12 @@ def test_baselines_of_another_machine_are_not_compared_and_it_is_said(project: P
 
 def test_a_plain_pytest_start_imports_nothing_heavy(project: Project) -> None:
     """Without --perfguard no numpy, zmq, scipy, msgpack or torch is imported by the plugin."""
-    project.pytester.makepyfile(test_suite="""
+    project.pytester.makepyfile(
+        test_suite="""
         import sys
 
         def test_nothing_heavy():
             assert not {"numpy", "zmq", "scipy", "msgpack", "torch", "tomlkit", "psutil"} & set(sys.modules)
-    """)
+    """
+    )
     project.run("-p", "no:hypothesispytest", perfguard=False)

@@ -37,8 +37,10 @@ def test_an_echo_is_what_was_sent(kind: str) -> None:
         assert client.call(Message("echo")).reply.tensors == ()
         sent_bytes = 0
         for name in dtypes.NAMES:
-            sent = tuple((np.arange(np.prod(shape, dtype=int)) % 97).reshape(shape).astype(dtypes.resolve(name))
-                         for shape in shapes)
+            sent = tuple(
+                (np.arange(np.prod(shape, dtype=int)) % 97).reshape(shape).astype(dtypes.resolve(name))
+                for shape in shapes
+            )
             sent = (*sent, sent[-1].T, sent[-1][::2, ::3])
             got = client.call(Message("echo", sent)).reply.tensors
             assert [tensor.dtype for tensor in got] == [tensor.dtype for tensor in sent]
@@ -73,7 +75,10 @@ def test_the_server_answers_by_method(kind: str) -> None:
         for _ in range(2):
             reply = client.call(Message("mix", (np.ones(1000),), {"reply": spec})).reply
             assert [(t.shape, t.dtype.name) for t in reply.tensors] == [
-                ((2, 3), "float32"), ((), "int8"), ((1000, 500), "bfloat16")]
+                ((2, 3), "float32"),
+                ((), "int8"),
+                ((1000, 500), "bfloat16"),
+            ]
         assert client.call(Message("sink", (np.ones(100_000),))).reply.tensors == ()
         stats = client.call(Message("stats")).reply.attributes
         assert psutil.pid_exists(int(stats["pid"] or 0))
@@ -140,9 +145,20 @@ def test_a_late_reply_is_not_taken_for_the_next_one(kind: str) -> None:
         assert client.call(Message("echo", (np.full(3, 2),))).reply.tensors[0][0] == 2
 
 
-@pytest.mark.parametrize("endpoint", ["shm+@perfguard-none", "shm-zmq+@perfguard-none", "naive-ipc+ipc://@perfguard-none",
-                                      "multipart-tcp+tcp://127.0.0.1:9", "naive-tcp+tcp://10.0.0.1:80", "pigeon+x", "",
-                                      "shm+/tmp/file", "naive-tcp+tcp://127.0.0.1:notaport"])
+@pytest.mark.parametrize(
+    "endpoint",
+    [
+        "shm+@perfguard-none",
+        "shm-zmq+@perfguard-none",
+        "naive-ipc+ipc://@perfguard-none",
+        "multipart-tcp+tcp://127.0.0.1:9",
+        "naive-tcp+tcp://10.0.0.1:80",
+        "pigeon+x",
+        "",
+        "shm+/tmp/file",
+        "naive-tcp+tcp://127.0.0.1:notaport",
+    ],
+)
 def test_an_endpoint_without_a_server_is_an_error_in_time(endpoint: str) -> None:
     """Nobody there, nonsense, or not loopback: ChannelUnavailable, not a hang."""
     with pytest.raises(ChannelUnavailable):

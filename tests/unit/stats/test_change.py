@@ -51,7 +51,7 @@ def test_noise_inside_this_process_widens_the_interval() -> None:
 
 
 def test_false_alarms_over_a_suite_stay_near_alpha() -> None:
-    """With noise as the prior says, 40 metrics at alpha/40 each raise a suite-level alarm in about alpha of the runs."""
+    """With noise as the prior says, 40 metrics at alpha/40 each alarm in about alpha of the runs."""
     rng = np.random.default_rng(11)
     prior = Prior(0.05, 30)
     alarms = 0

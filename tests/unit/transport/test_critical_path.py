@@ -16,8 +16,16 @@ def test_spans_are_named_ordered_and_contiguous(kind: str, moved: str) -> None:
     """Nine spans, each beginning where the one before ended."""
     spans = critical_path(kind, REQUEST, REPLY)
     assert [span.name for span in spans] == [
-        "request/copy", "request/pack", f"request/{moved}", "request/unpack", "server",
-        "reply/copy", "reply/pack", f"reply/{moved}", "reply/unpack"]
+        "request/copy",
+        "request/pack",
+        f"request/{moved}",
+        "request/unpack",
+        "server",
+        "reply/copy",
+        "reply/pack",
+        f"reply/{moved}",
+        "reply/unpack",
+    ]
     assert [span.start_ns for span in spans[1:]] == [span.end_ns for span in spans[:-1]]
     assert (spans[0].start_ns, spans[-1].end_ns) == (10, 100)
 

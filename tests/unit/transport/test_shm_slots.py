@@ -36,7 +36,8 @@ def ends(regions: tuple[Region, Region, Region, Region]) -> tuple[SlotTable, Lea
     own, own_seen, peers, peers_seen = regions
     for region in (own, peers):
         region.words[shm_region.RELEASED : shm_region.RELEASED + shm_region.SLOTS] = memoryview(
-            bytes(8 * shm_region.SLOTS)).cast("Q")
+            bytes(8 * shm_region.SLOTS)
+        ).cast("Q")
     return SlotTable(own, peers_seen), Leases(peers, own_seen, lambda: None)
 
 
@@ -116,10 +117,11 @@ def test_live_slots_never_overlap(regions: tuple[Region, ...], steps: list[tuple
     assert slots.allocate(HUGE_BYTES) is not None
 
 
-@pytest.mark.parametrize(("index", "offset", "size"), [
-    (0, HUGE_BYTES, 1), (0, 2**63, 8), (shm_region.SLOTS, 0, 8), (0, HUGE_BYTES - 7, 8), (65535, 2**64 - 1, 1)])
-def test_views_outside_the_region_are_refused(regions: tuple[Region, ...], index: int, offset: int,
-                                              size: int) -> None:
+@pytest.mark.parametrize(
+    ("index", "offset", "size"),
+    [(0, HUGE_BYTES, 1), (0, 2**63, 8), (shm_region.SLOTS, 0, 8), (0, HUGE_BYTES - 7, 8), (65535, 2**64 - 1, 1)],
+)
+def test_views_outside_the_region_are_refused(regions: tuple[Region, ...], index: int, offset: int, size: int) -> None:
     """No offset or slot that the peer names leads out of its region."""
     _, leases = ends(regions)  # type: ignore[arg-type]
     with pytest.raises(MalformedMessage):

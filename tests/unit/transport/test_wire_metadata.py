@@ -31,7 +31,8 @@ def test_everything_but_payload_survives_head_and_body() -> None:
     got = parsed(sent)
     assert (got.method, got.request_id, got.request_stamps) == ("mix", 7, Stamps(1, 2, 3, 4, 5))
     assert {name: (type(value), value) for name, value in got.attributes.items()} == {
-        name: (type(value), value) for name, value in attributes.items()}
+        name: (type(value), value) for name, value in attributes.items()
+    }
     assert [(t.shape, t.dtype) for t in got.tensors] == [(t.shape, t.dtype) for t in TENSORS]
     assert got.stamps is not None
     assert (got.stamps.begun_ns, got.stamps.copied_ns, got.stamps.arrived_ns) == (10, 20, 30)
@@ -54,14 +55,35 @@ def test_remembered_bodies_follow_shape_and_dtype() -> None:
                 assert (got.tensors[0].shape, got.tensors[0].dtype) == (shape, np.dtype(dtype))
 
 
-@pytest.mark.parametrize("body", [
-    [], ["m"], "m", {"m": 1}, [1, {}, [], ""], ["", {}, [], ""], ["m" * 200, {}, [], ""], ["m", [], [], ""],
-    ["m", {"a": [1]}, [], ""], ["m", {"a": b"x"}, [], ""], ["m", {}, {}, ""], ["m", {}, [["float32"]], ""],
-    ["m", {}, [["float32", 3]], ""], ["m", {}, [["float32", [-1]]], ""], ["m", {}, [["float32", [1.5]]], ""],
-    ["m", {}, [["float32", [True]]], ""], ["m", {}, [["object", [1]]], ""], ["m", {}, [[["f4"], [1]]], ""],
-    ["m", {}, [["float32", [1] * 17]], ""], ["m", {}, [["float32", [2**39, 2**39]]], ""],
-    ["m", {}, [["float32", [0, 2**40, 2**40]]], ""], ["m", {}, [["int8", [1]]] * 65, ""], None, 3,
-])
+@pytest.mark.parametrize(
+    "body",
+    [
+        [],
+        ["m"],
+        "m",
+        {"m": 1},
+        [1, {}, [], ""],
+        ["", {}, [], ""],
+        ["m" * 200, {}, [], ""],
+        ["m", [], [], ""],
+        ["m", {"a": [1]}, [], ""],
+        ["m", {"a": b"x"}, [], ""],
+        ["m", {}, {}, ""],
+        ["m", {}, [["float32"]], ""],
+        ["m", {}, [["float32", 3]], ""],
+        ["m", {}, [["float32", [-1]]], ""],
+        ["m", {}, [["float32", [1.5]]], ""],
+        ["m", {}, [["float32", [True]]], ""],
+        ["m", {}, [["object", [1]]], ""],
+        ["m", {}, [[["f4"], [1]]], ""],
+        ["m", {}, [["float32", [1] * 17]], ""],
+        ["m", {}, [["float32", [2**39, 2**39]]], ""],
+        ["m", {}, [["float32", [0, 2**40, 2**40]]], ""],
+        ["m", {}, [["int8", [1]]] * 65, ""],
+        None,
+        3,
+    ],
+)
 def test_wrong_bodies_are_refused(body: object) -> None:
     """Each part that is missing, of the wrong type, negative or too large is a MalformedMessage."""
     with pytest.raises(MalformedMessage):
@@ -86,12 +108,22 @@ def test_a_flipped_byte_is_a_message_or_malformed(position: int, value: int) -> 
         wire.parse_head(bytes(data))
 
 
-@pytest.mark.parametrize("message", [
-    Message(""), Message("m" * 129), Message("m", (), {"a": object()}), Message("m", (), {"a": 2**70}),  # type: ignore[dict-item]
-    Message("m", (), {1: 2}), Message("m", (), {"a": "x" * 7000}), Message("m", (np.zeros(1),) * 65),  # type: ignore[dict-item]
-    Message("m", (np.zeros((1,) * 17),)), Message("m", (np.zeros(1, ">f4"),)), Message("m", (np.zeros(1, object),)),
-    Message("m", (), {f"a{number}": 1 for number in range(65)}),
-])
+@pytest.mark.parametrize(
+    "message",
+    [
+        Message(""),
+        Message("m" * 129),
+        Message("m", (), {"a": object()}),
+        Message("m", (), {"a": 2**70}),  # type: ignore[dict-item]
+        Message("m", (), {1: 2}),
+        Message("m", (), {"a": "x" * 7000}),
+        Message("m", (np.zeros(1),) * 65),  # type: ignore[dict-item]
+        Message("m", (np.zeros((1,) * 17),)),
+        Message("m", (np.zeros(1, ">f4"),)),
+        Message("m", (np.zeros(1, object),)),
+        Message("m", (), {f"a{number}": 1 for number in range(65)}),
+    ],
+)
 def test_what_cannot_travel_is_refused_at_the_sender(message: Message) -> None:
     """The sender says what cannot travel, before anything is sent."""
     with pytest.raises(UnsendableMessage):
