@@ -5,6 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 EXTRAS ?= suites,tui,dev
 ARGS ?=
+WORKERS ?= 2
 
 .DEFAULT_GOAL := help
 .PHONY: help venv perf test lint dashboard baselines goals kills docs-pictures clean
@@ -26,7 +27,7 @@ perf: $(STAMP)  ## run the performance suites against the committed baselines, w
 	$(BIN)/python -m pytest --perfguard --perfguard-live=auto --perfguard-record=perf.pgrun suites $(ARGS)
 
 test: $(STAMP) lint  ## lint, type-check and test everything (under 10 minutes)
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
 
 lint: $(STAMP)  ## ruff, mypy --strict, import-linter, workflow files, sizes
 	$(BIN)/ruff check .

@@ -164,7 +164,8 @@ def invocation(
 ) -> Invocation:
     """How to repeat this pytest call in another tree.
 
-    `config_args` are pytest's resolved targets, `given` all arguments, `folder` is where it was called. Targets outside the repository (`--pyargs` names, absolute paths elsewhere) are refused: they have no revision.
+    `config_args` are pytest's resolved targets, `given` all arguments, `folder` is where it was called. Targets
+    outside the repository (`--pyargs` names, absolute paths elsewhere) are refused: they have no revision.
     Raises `DuetError` naming the target.
     """
     targets = []

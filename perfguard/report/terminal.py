@@ -69,18 +69,25 @@ class TerminalReport:
         self._line(
             f"perfguard: {len(cases)} cases, profile {session.settings.profile}, machine class {machine['class']}"
         )
-        folder = _shown(session.settings.baselines)
+        self._reference()
+        if session.endpoint is not None:
+            self._line(f"live: perfguard dashboard --endpoint {session.endpoint}")
+
+    def _reference(self) -> None:
+        """What this run is compared with: another revision, or the stored baselines."""
+        session, settings = self.session, self.session.settings
+        confidence = f"all together at {1 - session.policy.alpha:.0%} confidence"
+        if other := settings.against or settings.against_path:
+            self._line(f"duet: against {other}, in turn over several process restarts, {confidence}")
+            return
+        folder = _shown(settings.baselines)
         if compared := session.judge.tests:
-            confidence = f"all together at {1 - session.policy.alpha:.0%} confidence"
             self._line(f"baselines: {folder}: {compared} gated metrics to compare, {confidence}")
         else:
             self._line(f"baselines: none for these cases in {folder} (--perfguard-update writes them)")
-        others = session.baselines.other_classes
-        if others and not any(m.kind == "time" for m in session.baselines.metrics.values()):
-            for name, differing in class_differences(session.settings.baselines, machine).items():
+        if not any(metric.kind == "time" for metric in session.baselines.metrics.values()):
+            for name, differing in class_differences(settings.baselines, session.machine).items():
                 self._line(f"absolute times are not compared with {name}: {', '.join(differing)}", yellow=True)
-        if session.endpoint is not None:
-            self._line(f"live: perfguard dashboard --endpoint {session.endpoint}")
 
     def case(self, case: Case) -> None:
         """A case is over: its figures on a line, its account on the next."""
