@@ -49,7 +49,7 @@ class CaseRun:
 
     def measure(
         self,
-        fn: Callable[..., Any],
+        fn: Callable[..., Any] | Target,
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
         sampler: Callable[[Target, Plan, Observer, Clock], Samples] = sample,

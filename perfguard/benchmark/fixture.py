@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import inspect
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -19,9 +19,9 @@ from perfguard.benchmark.wishes import Wishes
 from perfguard.errors import MeasurementError
 
 if TYPE_CHECKING:
+    from perfguard.benchmark.rounds import Arguments, Rounds
     from perfguard.benchmark.stats import Result
     from perfguard.case_run import CaseRun
-    from perfguard.measure import Samples
 
 
 class FixtureAlreadyUsed(MeasurementError):  # noqa: N818 - that plugin's name
@@ -93,7 +93,7 @@ class Benchmark:
             how, arguments = Rounds(rounds, warmup_rounds, iterations), Arguments(tuple(args), kwargs or {}, setup)
             how.check(setup)
             if self._run is not None:
-                return self._measure_rounds(self._run, target, arguments, teardown, how)
+                return self._measure_rounds(target, arguments, teardown, how)
             given, named = arguments.fresh()
             result = call(target, given, named)
             if teardown is not None:
@@ -146,50 +146,60 @@ class Benchmark:
 
         return self._run if isinstance(self._run, CaseRun) else None
 
-    def _measure(self, fn: Any, args: tuple[Any, ...], kwargs: dict[str, Any], **sampler: Any) -> Any:
-        assert self._run is not None
-        _check_no_loop(fn)
+    def _measure(self, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        from perfguard.benchmark.rounds import Arguments, Rounds
+
         run = self._full_run()
         if run is None:
-            return self._run.measure(fn, args, kwargs)
-        run.plan = self._wishes.plan(run.plan)
+            return self._measure_rounds(fn, Arguments(args, kwargs), None, Rounds())
+        return self._sample(run, fn, args, kwargs)
+
+    def _measure_rounds(self, fn: Callable[..., Any], arguments: Arguments, teardown: Any, how: Rounds) -> Any:
+        """By rounds of a target that knows its arguments: `how` many, or as a worker is told."""
+        from perfguard.benchmark.pedantic import pedantic_target, sample_rounds
+
+        run = self._full_run()
+        _check_no_loop(fn)
+        with pedantic_target(fn, arguments, teardown, "cpu" if run is None else run.device) as target:
+            if run is not None:
+                return self._sample(run, target, (), {}, sampler=partial(sample_rounds, how=how))
+            assert self._run is not None
+            with untraced():
+                result = self._run.measure(target, (), {})
+            self._keep(target.seconds or [0.0], 1, {})
+            return result
+
+    def _sample(self, run: CaseRun, fn: Any, args: tuple[Any, ...], kwargs: dict[str, Any], **sampler: Any) -> Any:
+        _check_no_loop(fn)
+        run.plan = plan = self._wishes.plan(run.plan)
         run.clock = self._wishes.clock or run.clock
         with untraced():
             result = run.measure(fn, args, kwargs, **sampler)
         assert run.samples is not None
-        self.stats = self._result(run.samples)
+        options = {
+            "disable_gc": True,
+            "timer": getattr(self._wishes.timer or run.clock, "__name__", "timer"),
+            "min_rounds": plan.min_rounds,
+            "max_time": plan.budget_s,
+            "min_time": plan.min_block_s,
+            "warmup": plan.warmup_fraction > 0,
+        }
+        self._keep(run.samples.values_s, run.samples.iterations, options)
         return result
 
-    def _measure_rounds(self, run: CaseRun, fn: Any, arguments: Any, teardown: Any, how: Any) -> Any:
-        from perfguard.benchmark.pedantic import pedantic_target, sample_rounds
-
-        _check_no_loop(fn)
-        with pedantic_target(fn, arguments, teardown, getattr(run, "device", "cpu")) as target:
-            return self._measure(target, (), {}, sampler=partial(sample_rounds, how=how))
-
-    def _result(self, samples: Samples) -> Result:
+    def _keep(self, values_s: Sequence[float], iterations: int, options: Mapping[str, Any]) -> None:
         from perfguard.benchmark.stats import Result, Stats
 
-        run = self._full_run()
-        assert run is not None
-        plan = run.plan
-        return Result(
+        self.stats = Result(
             name=self.name,
             fullname=self.fullname,
             group=self.group,
             param=self.param,
             params=self.params,
             extra_info=self.extra_info,
-            iterations=samples.iterations,
-            options={
-                "disable_gc": True,
-                "timer": getattr(self._wishes.timer or run.clock, "__name__", "timer"),
-                "min_rounds": plan.min_rounds,
-                "max_time": plan.budget_s,
-                "min_time": plan.min_block_s,
-                "warmup": plan.warmup_fraction > 0,
-            },
-            stats=Stats(samples.values_s),
+            iterations=iterations,
+            options=options,
+            stats=Stats(values_s),
         )
 
 
@@ -226,8 +236,10 @@ def _check_no_loop(fn: Any) -> None:
     asyncio = sys.modules.get("asyncio")
     if asyncio is None or not is_async(fn):
         return
-    with contextlib.suppress(RuntimeError):
+    try:
         asyncio.get_running_loop()
-        raise MeasurementError(
-            "benchmark", "a coroutine function is measured inside a running event loop", "make the test a plain `def`"
-        )
+    except RuntimeError:
+        return
+    raise MeasurementError(
+        "benchmark", "a coroutine function is measured inside a running event loop", "make the test a plain `def`"
+    )

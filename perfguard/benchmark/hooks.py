@@ -30,14 +30,15 @@ class BenchmarkWarning(pytest.PytestWarning):
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_load_initial_conftests(early_config: pytest.Config, parser: pytest.Parser) -> Generator[None, None, None]:
-    """Once all other plugins have declared theirs: the options and the hooks that nobody has declared."""
+    """Once all other plugins have declared theirs: the options and hooks of pytest-benchmark, where it is absent."""
     yield
-    early_config.stash[_defaults] = options.add_missing(parser)
-    declared = getattr(early_config.hook, "pytest_benchmark_update_json", None)
-    if declared is None or not declared.has_spec():
-        from perfguard.benchmark import hookspecs
+    if _rivals(early_config):
+        early_config.stash[_defaults] = options.declared(parser)
+        return
+    from perfguard.benchmark import hookspecs
 
-        early_config.pluginmanager.add_hookspecs(hookspecs)
+    early_config.stash[_defaults] = options.add_missing(parser)
+    early_config.pluginmanager.add_hookspecs(hookspecs)
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -45,9 +46,8 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
     """Before anything is configured: in a measuring run the other plugin rests, and its JSON is an export."""
     if not measuring(config):
         return
-    for plugin in config.pluginmanager.get_plugins():
-        if getattr(plugin, "__name__", "") == RIVAL:
-            config.pluginmanager.unregister(plugin)
+    for plugin in _rivals(config):
+        config.pluginmanager.unregister(plugin)
     path = given(config).get("json")
     if path:
         exports = config.option.perfguard_export or config.getini("perfguard_export")
@@ -93,6 +93,11 @@ def given(config: pytest.Config) -> dict[str, Any]:
 def disabled(config: pytest.Config) -> bool:
     """Whether benchmarks are to run once and untimed, even in a measuring run."""
     return bool(given(config).get("disable")) and not given(config).get("enable")
+
+
+def _rivals(config: pytest.Config) -> list[Any]:
+    """pytest-benchmark itself, if it is loaded."""
+    return [plugin for plugin in config.pluginmanager.get_plugins() if getattr(plugin, "__name__", "") == RIVAL]
 
 
 def _provided(config: pytest.Config) -> bool:

@@ -61,10 +61,15 @@ def dest(name: str) -> str:
     return PREFIX + name.replace("-", "_")
 
 
+def declared(parser: Any) -> dict[str, Any]:
+    """The defaults of such options as plugins have declared, by destination."""
+    known = vars(parser.parse_known_args([]))
+    return {name: value for name, value in known.items() if name.startswith(PREFIX)}
+
+
 def add_missing(parser: Any) -> dict[str, Any]:
     """Declare those options that no other plugin has declared; returns all defaults, by destination."""
-    known = vars(parser.parse_known_args([]))
-    defaults = {name: value for name, value in known.items() if name.startswith(PREFIX)}
+    defaults = declared(parser)
     group = parser.getgroup("benchmark", "the options of pytest-benchmark, as far as perfguard stands in for it")
     for name, how in ALL.items():
         if dest(name) not in defaults:

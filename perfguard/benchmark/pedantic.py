@@ -33,12 +33,16 @@ class PedanticTarget(Target):
 
     arguments: Arguments = field(default_factory=Arguments)
     teardown: Callable[..., Any] | None = None
+    seconds: list[float] = field(default_factory=list)  # per call, of each block so far
 
     def block_ns(self, calls: int, clock: Clock) -> int:
         """Nanoseconds of the calls alone."""
         if self.arguments.setup is None:
-            return self._round_ns(calls, clock)
-        return sum(self._round_ns(1, clock) for _ in range(calls))
+            elapsed_ns = self._round_ns(calls, clock)
+        else:
+            elapsed_ns = sum(self._round_ns(1, clock) for _ in range(calls))
+        self.seconds.append(max(0, elapsed_ns) / calls / 1e9)
+        return elapsed_ns
 
     def _round_ns(self, calls: int, clock: Clock) -> int:
         with recording(Recorder()):

@@ -21,7 +21,7 @@ def plain(value: Any, depth: int = MAX_DEPTH) -> Any:
         return value
     if isinstance(value, numbers.Integral) and -(2**63) <= int(value) < 2**63:
         return int(value)
-    if isinstance(value, numbers.Real) and math.isfinite(value):
+    if isinstance(value, numbers.Real) and not isinstance(value, numbers.Integral) and math.isfinite(value):
         return float(value)
     if depth > 0 and isinstance(value, Mapping):
         return {str(k)[:MAX_TEXT]: plain(v, depth - 1) for k, v in list(value.items())[:MAX_ITEMS]}

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from perfguard.session import PlannedCase, RunSession
 
 MOST_RESTARTS = 40
+FEWEST_RESTARTS = 5
 # Blocks of one case in one restart, both sides together: short, since a further restart tells more than further blocks.
 BLOCKS_BUDGET_S = 0.25
 DUET_LIMIT = 0.03
@@ -66,6 +67,7 @@ class Duet:
         self.cases: dict[str, Progress] = {}
         self.finished: set[str] = set()
         self.tests = 0
+        self.affordable = MOST_RESTARTS
 
     def run(self, planned: Sequence[PlannedCase]) -> None:
         """Measure the planned cases (those of the working tree) and tell what only one side has.
@@ -76,6 +78,9 @@ class Duet:
         began_s = time.monotonic()
         for restart in range(MOST_RESTARTS):
             self._restart(restart)
+            if restart == 0:  # fixed now: what is decided by may not depend on what will be seen
+                first_s = time.monotonic() - began_s
+                self.affordable = min(MOST_RESTARTS, max(FEWEST_RESTARTS, int(self.budget_s / first_s)))
             self._judge()
             spent_s = time.monotonic() - began_s
             if all(progress.done for progress in self.cases.values()):
@@ -87,9 +92,12 @@ class Duet:
 
     def _restart(self, restart: int) -> None:
         """Fresh processes on both sides, and every undecided case once."""
-        for side in self.sides.values():
-            side.start()
+        # With no change, a fair coin must be all that tells the sides apart: so says what decides (stats.betting).
+        seed, size = self.rng.getrandbits(32), max(side.environment_bytes() for side in self.sides.values())
+        order = self.rng.sample(sorted(self.sides), len(self.sides))
         try:
+            for name in order:
+                self.sides[name].start(seed, size)
             found = {name: side.collected() for name, side in self.sides.items()}
             if restart == 0:
                 self._only_on_one_side(found)
@@ -98,8 +106,8 @@ class Duet:
                 following = undecided[position + 1].planned.key if position + 1 < len(undecided) else ""
                 self._measure(progress, following, restart, found)
         finally:
-            for side in self.sides.values():
-                side.stop()
+            for name in order:
+                self.sides[name].stop()
 
     def _measure(
         self, progress: Progress, following: str, restart: int, found: Mapping[str, Mapping[str, Mapping[str, str]]]
@@ -147,7 +155,7 @@ class Duet:
         """Judge what has been measured; what is certain is reported at once."""
         if self.tests == 0:  # fixed by the first restart: what is decided on may not depend on what was seen
             self.tests = max(1, sum(p.record.gated_metrics() for p in self.cases.values()))
-        plan = DuetPlan(alpha=self.session.policy.alpha, tests=self.tests, max_restarts=MOST_RESTARTS)
+        plan = DuetPlan(alpha=self.session.policy.alpha, tests=self.tests, max_restarts=self.affordable)
         measured = [p.record for p in self.cases.values() if p.record.restarts]
         for progress in self.cases.values():
             if progress.record.restarts and not progress.done:

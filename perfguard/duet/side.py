@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from perfguard.errors import DuetError
 STARTUP_TIMEOUT_S = 120.0
 STOP_TIMEOUT_S = 5.0
 COMPLAINT_BYTES = 20_000
+_PADDING = "PERFGUARD_DUET_PADDING"
 
 # The measuring tool is the same on both sides, even where perfguard itself is under test: it is loaded before the
 # side's own folders go on the path.
@@ -95,19 +97,17 @@ class Side:
         assert self._line is not None
         return self._line
 
-    def start(self) -> None:
-        """Start a fresh worker; `collected` waits for it."""
+    def start(self, hash_seed: int, environment_bytes: int) -> None:
+        """Start a fresh worker; `collected` waits for it.
+
+        Both sides of a restart get the same `hash_seed` and, by padding, an environment of `environment_bytes`: its
+        size shifts the stack, which alone can change a time by per cents (Mytkowicz et al. 2009, Producing wrong data
+        without doing anything obviously wrong).
+        """
         root = self.checkout.root
         ours, theirs = socket.socketpair()
-        path = self.invocation.path_in_tree(root)
-        environment = {
-            **os.environ,
-            DESCRIPTOR: str(theirs.fileno()),
-            OTHER_ROOT: str(self.other_root),
-            TOOL: str(Path(__file__).parents[2]),
-            "PERFGUARD_DUET_PATH": _as_json(path),
-            "PYTHONPATH": os.pathsep.join([*path, *filter(None, [os.environ.get("PYTHONPATH")])]),
-        }
+        environment = self.environment() | {DESCRIPTOR: f"{theirs.fileno():08d}", "PYTHONHASHSEED": f"{hash_seed:010d}"}
+        environment[_PADDING] = "x" * (environment_bytes - _size(environment))
         self._complaints = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the worker; `stop` closes it
         folder = root / self.invocation.folder
         with theirs:
@@ -121,6 +121,21 @@ class Side:
                 stderr=subprocess.STDOUT,
             )
         self._line = Line(ours, f"the worker of {self.checkout.name}")
+
+    def environment(self) -> dict[str, str]:
+        """What the worker's environment holds, but for what differs from restart to restart."""
+        path = self.invocation.path_in_tree(self.checkout.root)
+        return {
+            **os.environ,
+            OTHER_ROOT: str(self.other_root),
+            TOOL: str(Path(__file__).parents[2]),
+            "PERFGUARD_DUET_PATH": json.dumps(path),
+            "PYTHONPATH": os.pathsep.join([*path, *filter(None, [os.environ.get("PYTHONPATH")])]),
+        }
+
+    def environment_bytes(self) -> int:
+        """Room for this side's environment, with some to spare for what `start` adds."""
+        return _size(self.environment()) + 256
 
     def collected(self) -> dict[str, dict[str, Any]]:
         """The cases of this revision by key. Raises `DuetError` naming the revision, with the traceback."""
@@ -235,7 +250,5 @@ def _below(path: Path, top: Path) -> str:
     return str(resolved.relative_to(top)) if resolved.is_relative_to(top) else "."
 
 
-def _as_json(value: object) -> str:
-    import json
-
-    return json.dumps(value)
+def _size(environment: Mapping[str, str]) -> int:
+    return sum(len(name) + len(value) + 2 for name, value in environment.items())
