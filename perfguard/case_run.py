@@ -67,7 +67,14 @@ class CaseRun:
         return target.result
 
     def compare(
-        self, alternatives: Mapping[str, Callable[[], Any]], reference: str | None, record: bool, gated: bool
+        self,
+        alternatives: Mapping[str, Callable[[], Any]],
+        reference: str | None,
+        record: bool,
+        gated: bool,
+        *,
+        block_s: float,
+        settle: bool,
     ) -> Comparison:
         """Time the alternatives interleaved; record each one's time and, by default, its ratio to `reference`."""
         with all_prepared(alternatives, self.device) as targets:
@@ -79,7 +86,9 @@ class CaseRun:
             ordered = {first: targets[first]} | {name: targets[name] for name in names if name != first}
             # the order is random but known: the same case in the same commit is measured in the same order
             rng = random.Random(zlib.crc32(self.case_id.encode()))
-            comparison = interleave(ordered, self.plan, rng, self._on_compared, self.clock)
+            comparison = interleave(
+                ordered, self.plan, rng, self._on_compared, self.clock, block_s=block_s, settle=settle
+            )
         for name in names:
             self._claim(f"{name}_time")
             self._emit_time(f"{name}_time", comparison.time(name), comparison.times_s[name].tolist(), gated=False)

@@ -65,15 +65,20 @@ class Perfguard:
         reference: str | None = None,
         record: bool = True,
         gated: bool = True,
+        block_s: float = 200e-6,
+        settle: bool = True,
     ) -> Comparison:
         """Measure alternatives interleaved, in random order within each round, so that drift cancels.
 
         Records each one's time (`<name>_time`, not gated) and, unless `record=False`, the ratio of each to
         `reference` (the first by default) as `<name>_over_<reference>`, portable across machines. The returned
         `Comparison` gives any other ratio with its interval; `record_ratio` records it under a name.
+
+        An alternative is called for `block_s` at least before the next has its turn. `settle=False` leaves out the
+        untimed call before each short block: then an alternative finds the caches as the others left them.
         """
         if self._run is not None:
-            return self._run.compare(alternatives, reference, record, gated)
+            return self._run.compare(alternatives, reference, record, gated, block_s=block_s, settle=settle)
         return _compare_once(alternatives)
 
     def record_ratio(

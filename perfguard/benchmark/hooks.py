@@ -76,10 +76,10 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def measuring(config: pytest.Config) -> bool:
-    """Whether this run measures: `--perfguard`, or a runner that another part of perfguard brought along."""
+    """Whether this run measures: `--perfguard`, or a plugin that says so, as the worker of a duet does."""
     if config.getoption("perfguard", None) or config.getini("perfguard"):
         return True
-    return any(hasattr(plugin, "case_run") for plugin in config.pluginmanager.get_plugins())
+    return any(getattr(plugin, "perfguard_measures", False) for plugin in config.pluginmanager.get_plugins())
 
 
 def given(config: pytest.Config) -> dict[str, Any]:

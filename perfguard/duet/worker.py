@@ -59,6 +59,8 @@ def die_with_parent() -> None:
 class Entry:
     """Registers the worker under the name by which the `perfguard` fixture finds its runner."""
 
+    perfguard_measures = True  # so the drop-in `benchmark` fixture stands in before anything is configured
+
     def __init__(self, worker: Worker) -> None:
         self.worker = worker
 
@@ -180,7 +182,14 @@ class WorkerCase:
                     return target.result
 
     def compare(
-        self, alternatives: Mapping[str, Callable[[], Any]], reference: str | None, record: bool, gated: bool
+        self,
+        alternatives: Mapping[str, Callable[[], Any]],
+        reference: str | None,
+        record: bool,
+        gated: bool,
+        *,
+        block_s: float,
+        settle: bool,
     ) -> Comparison:
         """Alternatives are timed here, on this side's turn: their ratio needs no other revision to be fair."""
         first = next(iter(alternatives)) if reference is None else reference
@@ -189,7 +198,7 @@ class WorkerCase:
         ordered = {first: alternatives[first]} | {n: f for n, f in alternatives.items() if n != first}
         with all_prepared(ordered, "cpu") as targets:
             rng = random.Random(zlib.crc32(self.case_id.encode()))
-            comparison = interleave(targets, COMPARE_PLAN, rng, lambda *_: None)
+            comparison = interleave(targets, COMPARE_PLAN, rng, lambda *_: None, block_s=block_s, settle=settle)
         if record:
             for name in ordered:
                 if name != first:

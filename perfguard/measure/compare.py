@@ -65,17 +65,22 @@ def interleave(
     rng: random.Random,
     on_round: Callable[[int, dict[str, float]], None],
     clock: Clock = perf_counter_ns,
+    *,
+    block_s: float = SHORTEST_BLOCK_S,
+    settle: bool = True,
 ) -> Comparison:
     """Time all targets in turn by `plan` (its budget is for all of them together).
 
     Stops once every ratio to the first target is within `plan.target`, or the budget is spent.
-    `on_round(index, {name: seconds per call})` is called between rounds.
+    `on_round(index, {name: seconds per call})` is called between rounds. A block lasts `block_s` at least. With
+    `settle`, an untimed call before each short block gives an alternative its own caches back; without, it finds
+    them as the others left them.
     """
     if len(targets) < 2:
         raise MeasurementError("perfguard.compare", f"{len(targets)} alternatives", "give at least two")
     names = list(targets)
     with collector_off():
-        calls = {name: _calibrate(target, clock) for name, target in targets.items()}
+        calls = {name: _calibrate(target, clock, block_s) for name, target in targets.items()}
         rows: list[dict[str, float]] = []
         deadline = clock() + plan.budget_s * 1e9
         next_look = plan.min_rounds
@@ -84,7 +89,7 @@ def interleave(
         while len(rows) < plan.max_rounds:
             row: dict[str, float] = {}
             for name in rng.sample(names, len(names)):
-                if calls[name] * last_s.get(name, 0.0) < SETTLE_BELOW_S:
+                if settle and calls[name] * last_s.get(name, 0.0) < SETTLE_BELOW_S:
                     targets[name].block_ns(1, clock)  # untimed: the other alternatives had the caches
                 block_ns = targets[name].block_ns(calls[name], clock)
                 row[name] = block_ns / calls[name] / 1e9
@@ -109,9 +114,9 @@ def interleave(
     return Comparison(times, {name: target.result for name, target in targets.items()}, plan.confidence)
 
 
-def _calibrate(target: Target, clock: Clock) -> int:
+def _calibrate(target: Target, clock: Clock, block_s: float) -> int:
     """Calls per block so that a block is long against the clock; two blocks at least, which warm it up."""
-    shortest_ns = max(SHORTEST_BLOCK_S * 1e9, system_clock().shortest_round_ns)
+    shortest_ns = max(block_s * 1e9, system_clock().shortest_round_ns)
     calls = 1
     block_ns = target.block_ns(1, clock)
     for _ in range(20):

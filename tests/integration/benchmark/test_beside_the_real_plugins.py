@@ -49,9 +49,7 @@ def test_without_perfguard_everything_is_pytest_benchmarks(beside: Project) -> N
 
 
 @needs_benchmark
-@pytest.mark.parametrize(
-    "options", [[], ["-p", "benchmark"], ["-p", "no:benchmark"], ["-p", "pytest_benchmark.plugin"]]
-)
+@pytest.mark.parametrize("options", [[], ["-p", "benchmark"], ["-p", "no:benchmark"]])
 def test_with_perfguard_it_stands_in(beside: Project, options: list[str]) -> None:
     """Perfguard's fixture, no table of the other's, no header, no traceback at the end."""
     document = beside.measure("-rP", *options)
