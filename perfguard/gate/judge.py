@@ -1,7 +1,8 @@
 """The verdict on one metric: today's process run against the stored ones.
 
-`slower` and `faster` need the whole interval beyond the practical limit; `same` needs it inside the limit on
-the harmful side; what is left cannot be told and is `noisy`, never silently `same`.
+`slower` and `faster` need the whole interval beyond the practical limit, one wide enough to hold for all metrics of
+the run together; `same` needs the metric's own 95 % interval inside the limit on the harmful side; what is left
+cannot be told and is `noisy`, never silently `same`.
 """
 
 from __future__ import annotations
@@ -35,7 +36,8 @@ from perfguard.stats.change import (
 )
 from perfguard.stats.prior import learn_prior
 
-FRACTION_PRIOR = Prior(sd=0.02, degrees=2.0)
+FRACTION_PRIOR = Prior(sd=0.005, degrees=2.0)
+SINGLE_CONFIDENCE = 0.95
 MAIN_METRIC = "time"
 BEYOND = 1e9  # a ratio to zero: JSON has no infinity
 
@@ -74,8 +76,10 @@ class Judge:
         baseline.check(metric, case.key)
         reference = BaselineReference(baseline_median(baseline), len(baseline.process_runs), baseline.source)
         limit = metric.limit if baseline.limit is None else baseline.limit
-        interval = self.interval(metric, baseline, exact=limit == 0)
-        verdict = verdict_of(interval, metric.direction, limit)
+        alarm = self.interval(metric, baseline, per_test_alpha(self.policy, self.tests), exact=limit == 0)
+        alone = self.interval(metric, baseline, 1 - SINGLE_CONFIDENCE, exact=limit == 0)
+        verdict = verdict_of(alarm, alone, metric.direction, limit)
+        interval = alarm if verdict in ("slower", "faster") else alone
         phases: tuple[PhaseChange, ...] = ()
         if metric.name == MAIN_METRIC and case.account is not None and baseline.process_runs[-1].phases:
             phases = attribute(per_call(case.account), [run.phases for run in baseline.process_runs])
@@ -89,13 +93,12 @@ class Judge:
         seen = {metric.name for metric in case.metrics}
         return tuple(m.name for m in self.baselines.of_case(case.suite, case.key) if m.name not in seen)
 
-    def interval(self, metric: Metric, baseline: BaselineMetric, *, exact: bool) -> ChangeInterval:
-        """Now over baseline with the interval that keeps the whole run's error under alpha."""
+    def interval(self, metric: Metric, baseline: BaselineMetric, alpha: float, *, exact: bool) -> ChangeInterval:
+        """Now over baseline, with its interval at `1 - alpha`."""
         now, before = metric.median, baseline.medians
         if exact:  # the last run's figure is the truth: earlier ones may be of code that did something else
             ratio = _exact_ratio(now, before[-1])
             return ChangeInterval(ratio, ratio, ratio, 0.0, math.inf)
-        alpha = per_test_alpha(self.policy, self.tests)
         if metric.kind == "fraction":
             return change_against_differences(now, before, alpha=alpha, prior=FRACTION_PRIOR)
         if now <= 0 or min(before) <= 0:
@@ -105,16 +108,25 @@ class Judge:
         return change_against_runs(now, before, within_sd=within, alpha=alpha, prior=self.priors[_portable(metric)])
 
 
-def verdict_of(interval: ChangeInterval, direction: str, limit: float) -> Verdict:
-    """The verdict on a ratio's interval. For `higher` is better, harm is the inverse ratio."""
-    low, high = interval.low, interval.high
-    if direction == "higher":
-        low, high = _inverse(high), _inverse(low)
+def verdict_of(alarm: ChangeInterval, alone: ChangeInterval, direction: str, limit: float) -> Verdict:
+    """The verdict on a change known by two intervals.
+
+    `alarm` holds for all metrics of the run together: slower and faster rest on it, so that a run without change
+    seldom alarms. `alone` holds for this metric: that it did not get slower by more than the limit rests on it.
+    """
+    low, high = _harm(alarm, direction)
     if low > 1 + limit:
         return "slower"
     if high < 1 / (1 + limit):
         return "faster"
-    return "same" if high <= 1 + limit else "noisy"
+    return "same" if _harm(alone, direction)[1] <= 1 + limit else "noisy"
+
+
+def _harm(interval: ChangeInterval, direction: str) -> tuple[float, float]:
+    """The interval as a ratio of harm: inverted where higher is better."""
+    if direction == "higher":
+        return _inverse(interval.high), _inverse(interval.low)
+    return interval.low, interval.high
 
 
 def baseline_median(baseline: BaselineMetric) -> float:

@@ -47,7 +47,8 @@ def test_a_change_well_beyond_the_noise_is_found() -> None:
 
 
 def test_noise_larger_than_the_limit_is_called_noisy() -> None:
-    """With 30 % between runs nothing is called same within 10 %: it is noisy, and seldom anything else."""
+    """With 30 % between runs a change of 10 % cannot be excluded: noisy, but for the 2.5 % that 95 % leaves."""
     rng = np.random.default_rng(5)
     told = [v for _ in range(20) for v in verdicts(rng, np.full(CASES, 0.3), 1.0, limit=0.1)]
-    assert np.mean([v == "noisy" for v in told]) >= 0.99
+    assert np.mean([v == "noisy" for v in told]) >= 0.93
+    assert "slower" not in told

@@ -68,7 +68,15 @@ STEADY = [1.0, 1.001, 0.999, 1.002, 0.998, 1.0, 1.001, 0.999, 1.0, 1.0]
 )
 def test_a_verdict_needs_the_whole_interval(low: float, high: float, direction: str, verdict: str) -> None:
     """Slower only beyond the limit, same only within it, noisy whenever it cannot be told."""
-    assert verdict_of(ChangeInterval((low + high) / 2, low, high, 0.1, 5), direction, 0.1) == verdict
+    interval = ChangeInterval((low + high) / 2, low, high, 0.1, 5)
+    assert verdict_of(interval, interval, direction, 0.1) == verdict
+
+
+def test_an_alarm_needs_the_interval_of_the_whole_run() -> None:
+    """What is beyond the limit for this metric alone, but not with all others, is no alarm; it is noisy."""
+    alone, together = ChangeInterval(1.3, 1.2, 1.4, 0.1, 5), ChangeInterval(1.3, 0.9, 1.8, 0.1, 5)
+    assert verdict_of(together, alone, "lower", 0.1) == "noisy"
+    assert verdict_of(together, ChangeInterval(1.0, 0.95, 1.05, 0.1, 5), "lower", 0.1) == "same"
 
 
 def test_a_steady_history_tells_a_doubling_from_no_change() -> None:
@@ -89,8 +97,8 @@ def test_one_stored_run_cannot_call_a_small_change() -> None:
 
 
 def test_the_error_is_shared_by_all_metrics_of_the_run() -> None:
-    """The more metrics a run compares, the wider each interval: the whole run keeps the error."""
-    m = metric(1.0)
+    """The more metrics a run compares, the more an alarm needs: the whole run keeps the error."""
+    m = metric(3.0)
     few, many = (
         Judge(stored(m, STEADY), Policy(), tests, Judge.for_run(stored(m, STEADY), Policy(), [KEY]).priors)
         for tests in (1, 1000)
@@ -98,7 +106,7 @@ def test_the_error_is_shared_by_all_metrics_of_the_run() -> None:
     narrow, wide = few.judge(case(m), m).change, many.judge(case(m), m).change
     assert narrow is not None
     assert wide is not None
-    assert wide.ci[1] > narrow.ci[1]
+    assert wide.ci[0] < narrow.ci[0]
 
 
 @pytest.mark.parametrize(
