@@ -37,8 +37,11 @@ def parse_fail_on(text: str) -> tuple[str, ...]:
 
 
 def per_test_alpha(policy: Policy, tests: int) -> float:
-    """Bonferroni: the error each of `tests` comparisons may make so that all together stay under `alpha`."""
-    return policy.alpha / max(1, tests)
+    """The two-sided error of each of `tests` intervals, so that all false alarms together stay under `alpha`.
+
+    Bonferroni; only the slower end of an interval can raise an alarm, so each end may err with `alpha / tests`.
+    """
+    return 2 * policy.alpha / max(1, tests)
 
 
 def words(items: Sequence[str], most: int = 3) -> str:
