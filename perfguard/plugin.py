@@ -76,9 +76,9 @@ def _values(config: pytest.Config) -> dict[str, Any]:
 
 
 def is_case(item: pytest.Item) -> bool:
-    """Whether a test is a performance case: it uses the fixture (`benchmark` does), or carries a marker."""
+    """Whether a test is a performance case: it uses a measuring fixture, or carries a marker."""
     marked = item.get_closest_marker("perfguard") is not None or marker_of(item) is not None
-    return marked or "perfguard" in getattr(item, "fixturenames", ())
+    return marked or not {"perfguard", "benchmark"}.isdisjoint(getattr(item, "fixturenames", ()))
 
 
 @pytest.fixture

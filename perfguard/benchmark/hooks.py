@@ -48,7 +48,10 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
         return
     for plugin in _rivals(config):
         config.pluginmanager.unregister(plugin)
-    path = given(config).get("json")
+    path: Any = given(config).get("json")
+    if hasattr(path, "write"):  # before version 5 that plugin opened the file by itself
+        path.close()
+        path = path.name
     if path:
         exports = config.option.perfguard_export or config.getini("perfguard_export")
         config.option.perfguard_export = [*exports, f"pytest-benchmark={path}"]
@@ -60,10 +63,17 @@ def pytest_configure(config: pytest.Config) -> None:
     if not on and _provided(config):
         return
     config.addinivalue_line("markers", MARKER)
+    config.addinivalue_line("markers", "codspeed_benchmark: the same, by pytest-codspeed's longer name")
     from perfguard.benchmark import room
-    from perfguard.benchmark.wishes import Wishes
 
     config.pluginmanager.register(room, "perfguard-benchmark-room")
+    if given(config) and not hasattr(config, "workerinput"):  # pytest-xdist's workers need not repeat it
+        _check_options(config, on)
+
+
+def _check_options(config: pytest.Config, on: bool) -> None:
+    from perfguard.benchmark.wishes import Wishes
+
     try:
         Wishes.of("", given(config), None)
     except OptionError as error:
