@@ -8,17 +8,14 @@ from __future__ import annotations
 
 import random
 import zlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from perfguard.document import (
-    Direction,
-    Kind,
-)
+from perfguard.document import Metric
 from perfguard.errors import MeasurementError
 from perfguard.events import EventStream
-from perfguard.figures import checked_metric, metric_of
+from perfguard.figures import FigureBook, metric_of
 from perfguard.measure import Comparison, Plan, Round, Samples, interleave, sample
 from perfguard.measure.blocks import Target, all_prepared, prepared
 from perfguard.measure.clock import Clock
@@ -41,7 +38,7 @@ class CaseRun:
         self.limit = limit
         self.device = device
         self.clock = clock
-        self.names: set[str] = set()
+        self.figures = FigureBook(limit, self._emit_metric)
         self.samples: Samples | None = None
         self._spans_due_ns = 0
 
@@ -55,7 +52,7 @@ class CaseRun:
         sampler: Callable[[Target, Plan, Observer, Clock], Samples] = sample,
     ) -> Any:
         """Sample `fn(*args, **kwargs)` as the metric `time`; returns what its last call returned."""
-        self._claim("time")
+        self.figures.claim("time")
         with prepared(fn, args, kwargs, self.device) as target:
             self.samples = samples = sampler(target, self.plan, self, self.clock)
         self._emit_time("time", samples.interval, samples.values_s)
@@ -90,39 +87,11 @@ class CaseRun:
                 ordered, self.plan, rng, self._on_compared, self.clock, block_s=block_s, settle=settle
             )
         for name in names:
-            self._claim(f"{name}_time")
+            self.figures.claim(f"{name}_time")
             self._emit_time(f"{name}_time", comparison.time(name), comparison.times_s[name].tolist(), gated=False)
         if record:
-            for name in names:
-                if name != first:
-                    self.record_ratio(comparison, f"{name}_over_{first}", name, first, gated=gated)
+            self.figures.record_ratios(comparison, first, gated=gated)
         return comparison
-
-    def record_ratio(self, comparison: Comparison, metric: str, name: str, reference: str, **options: Any) -> None:
-        """Record the ratio of two compared alternatives under a name of its own."""
-        self.record(metric, comparison.ratios(name, reference).tolist(), unit="", kind="ratio", **options)
-
-    def record(
-        self,
-        name: str,
-        value: float | Iterable[float],
-        *,
-        unit: str,
-        kind: Kind = "time",
-        direction: Direction | None = None,
-        gated: bool = True,
-        limit: float | None = None,
-    ) -> None:
-        """Record a figure that the case measured itself: one value, or samples of it.
-
-        Raises `MeasurementError` if it is not finite, has no sample, a unit that does not fit its kind, or a
-        name that is taken.
-        """
-        metric = checked_metric(
-            name, value, unit=unit, kind=kind, direction=direction, gated=gated, limit=limit, default_limit=self.limit
-        )
-        self._claim(name)
-        self.stream.emit("metric", case=self.case_id, metric=asdict(metric))
 
     def note(self, text: str) -> None:
         """A sentence for the report of this case."""
@@ -170,18 +139,12 @@ class CaseRun:
 
     # -- inner
 
-    def _claim(self, name: str) -> None:
-        if name in self.names:
-            advice = (
-                "call the fixture once a test: parametrise, or use perfguard.compare"
-                if name == "time"
-                else "give each metric of a case a name of its own"
-            )
-            raise MeasurementError(name, "is recorded twice in one case", advice)
-        self.names.add(name)
-
     def _emit_time(self, name: str, interval: Interval, values: Sequence[float], *, gated: bool = True) -> None:
-        metric = metric_of(name, values, interval, unit="s", kind="time", gated=gated, default_limit=self.limit)
+        self._emit_metric(
+            metric_of(name, values, interval, unit="s", kind="time", gated=gated, default_limit=self.limit)
+        )
+
+    def _emit_metric(self, metric: Metric) -> None:
         self.stream.emit("metric", case=self.case_id, metric=asdict(metric))
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 from perfguard.document import DIRECTIONS, EXACT_KINDS, Direction, Kind, Metric, check_figure
 from perfguard.errors import MeasurementError
+from perfguard.measure import Comparison
 from perfguard.stats.quantiles import Interval, median_interval
 from perfguard.units import check_unit
 
@@ -77,6 +79,64 @@ def metric_of(  # noqa: PLR0913 - the words of a metric, by name
         samples=tuple(float(v) for v in thinned(values)),
         limit=fallback if limit is None else limit,
     )
+
+
+class FigureBook:
+    """The figures that one case records, each name once; `keep` says what becomes of a checked metric.
+
+    Raises `MeasurementError` from `record` for what is no figure, and for a name that is taken.
+    """
+
+    def __init__(self, default_limit: float, keep: Callable[[Metric], None]) -> None:
+        self.default_limit = default_limit
+        self._keep = keep
+        self._names: set[str] = set()
+
+    def record(
+        self,
+        name: str,
+        value: float | Iterable[float],
+        *,
+        unit: str,
+        kind: Kind = "time",
+        direction: Direction | None = None,
+        gated: bool = True,
+        limit: float | None = None,
+    ) -> None:
+        """Record a figure that the case measured itself: one value, or samples of it."""
+        metric = checked_metric(
+            name,
+            value,
+            unit=unit,
+            kind=kind,
+            direction=direction,
+            gated=gated,
+            limit=limit,
+            default_limit=self.default_limit,
+        )
+        self.claim(name)
+        self._keep(metric)
+
+    def record_ratio(self, comparison: Comparison, metric: str, name: str, reference: str, **options: Any) -> None:
+        """Record the ratio of two compared alternatives, name over reference, under a name of its own."""
+        self.record(metric, comparison.ratios(name, reference).tolist(), unit="", kind="ratio", **options)
+
+    def record_ratios(self, comparison: Comparison, reference: str, *, gated: bool) -> None:
+        """Record the ratio of every other alternative to `reference`, as `<name>_over_<reference>`."""
+        for name in comparison.times_s:
+            if name != reference:
+                self.record_ratio(comparison, f"{name}_over_{reference}", name, reference, gated=gated)
+
+    def claim(self, name: str) -> None:
+        """Take a name. Raises `MeasurementError` if it is taken."""
+        if name in self._names:
+            advice = (
+                "call the fixture once a test: parametrise, or use perfguard.compare"
+                if name == "time"
+                else "give each metric of a case a name of its own"
+            )
+            raise MeasurementError(name, "is recorded twice in one case", advice)
+        self._names.add(name)
 
 
 def thinned(values: Sequence[float]) -> Sequence[float]:

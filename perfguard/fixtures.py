@@ -94,7 +94,9 @@ class Perfguard:
     ) -> None:
         """Record the ratio name / reference of a comparison as `metric`."""
         if self._run is not None:
-            self._run.record_ratio(comparison, metric, name, reference, direction=direction, gated=gated, limit=limit)
+            self._run.figures.record_ratio(
+                comparison, metric, name, reference, direction=direction, gated=gated, limit=limit
+            )
 
     def record(
         self,
@@ -114,7 +116,7 @@ class Perfguard:
         fraction. Raises `MeasurementError` on NaN or infinite figures, a wrong unit, or a name used twice.
         """
         if self._run is not None:
-            self._run.record(name, value, unit=unit, kind=kind, direction=direction, gated=gated, limit=limit)
+            self._run.figures.record(name, value, unit=unit, kind=kind, direction=direction, gated=gated, limit=limit)
 
     def count(self, name: str, value: int, *, unit: str = "", gated: bool = True, limit: float | None = None) -> None:
         """Record an exact count (calls, tokens, evaluations): gated by equality unless `limit` says otherwise."""

@@ -14,21 +14,21 @@ import signal
 import socket
 import sys
 import zlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from time import perf_counter_ns
 from typing import Any
 
 import pytest
 
-from perfguard.document import Direction, Kind
+from perfguard.cases import keep_cases, outcome, planned
+from perfguard.document import Metric
 from perfguard.duet.line import Line
 from perfguard.errors import DuetError, MeasurementError
-from perfguard.figures import checked_metric
+from perfguard.figures import FigureBook
 from perfguard.measure import Comparison, Plan, interleave
 from perfguard.measure.blocks import Target, all_prepared, collector_off, prepared, tidy_between_rounds
 from perfguard.measure.clock import system_clock
-from perfguard.plugin import is_case, outcome, planned
 from perfguard.spans.recorder import Recorder, recording
 
 DESCRIPTOR = "PERFGUARD_DUET_DESCRIPTOR"
@@ -36,6 +36,7 @@ OTHER_ROOT = "PERFGUARD_DUET_OTHER_ROOT"
 TOOL = "PERFGUARD_DUET_TOOL"
 COMPARE_PLAN = Plan(budget_s=0.5, min_rounds=8)
 SHORTEST_BLOCK_NS = 1_000_000
+NO_LIMIT = -1.0
 _PR_SET_PDEATHSIG = 1
 
 
@@ -87,10 +88,7 @@ class Worker:
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
         """Only performance cases."""
-        others = [item for item in items if not is_case(item)]
-        if others:
-            config.hook.pytest_deselected(items=others)
-            items[:] = [item for item in items if is_case(item)]
+        keep_cases(config, items)
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         """Keep what could not be imported."""
@@ -151,13 +149,13 @@ class WorkerCase:
         self.line = line
         self.records: list[dict[str, Any]] = []
         self.notes: list[str] = []
-        self.names: set[str] = set()
+        self.figures = FigureBook(NO_LIMIT, self._keep)
 
     def measure(
         self, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], device: str = "cpu"
     ) -> Any:
         """Wait at the measuring point and time blocks as told, until told to go on."""
-        self._claim("time")
+        self.figures.claim("time")
         recorder = Recorder()
         with prepared(fn, args, kwargs, device) as target, collector_off(), recording(recorder):
             self.line.send("ready")
@@ -200,53 +198,18 @@ class WorkerCase:
             rng = random.Random(zlib.crc32(self.case_id.encode()))
             comparison = interleave(targets, COMPARE_PLAN, rng, lambda *_: None, block_s=block_s, settle=settle)
         if record:
-            for name in ordered:
-                if name != first:
-                    self.record_ratio(comparison, f"{name}_over_{first}", name, first, gated=gated)
+            self.figures.record_ratios(comparison, first, gated=gated)
         return comparison
-
-    def record_ratio(self, comparison: Comparison, metric: str, name: str, reference: str, **options: Any) -> None:
-        """Record the ratio of two compared alternatives."""
-        self.record(metric, comparison.ratios(name, reference).tolist(), unit="", kind="ratio", **options)
-
-    def record(
-        self,
-        name: str,
-        value: float | Iterable[float],
-        *,
-        unit: str,
-        kind: Kind = "time",
-        direction: Direction | None = None,
-        gated: bool = True,
-        limit: float | None = None,
-    ) -> None:
-        """Record a figure; it travels with the end of the case. Raises `MeasurementError` as in an ordinary run."""
-        metric = checked_metric(
-            name, value, unit=unit, kind=kind, direction=direction, gated=gated, limit=limit, default_limit=-1.0
-        )
-        self._claim(name)
-        self.records.append(
-            {
-                "name": name,
-                "unit": unit,
-                "kind": kind,
-                "direction": metric.direction,
-                "gated": gated,
-                "limit": None if metric.limit < 0 else metric.limit,
-                "median": metric.median,
-            }
-        )
 
     def note(self, text: str) -> None:
         """A sentence for the report."""
         self.notes.append(str(text)[:4000])
 
-    def _claim(self, name: str) -> None:
-        if name in self.names:
-            raise MeasurementError(
-                name, "is recorded twice in one case", "give each metric of a case a name of its own"
-            )
-        self.names.add(name)
+    def _keep(self, metric: Metric) -> None:
+        """A figure travels with the end of the case; without a limit of its own it gets the case's, over there."""
+        kept = ("name", "unit", "kind", "direction", "gated", "median")
+        own_limit = None if metric.limit == NO_LIMIT else metric.limit
+        self.records.append({name: getattr(metric, name) for name in kept} | {"limit": own_limit})
 
 
 def calibrate(target: Target) -> tuple[int, int]:

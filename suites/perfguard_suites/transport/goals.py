@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from time import perf_counter_ns
 
 import numpy as np
-import psutil
 
+from perfguard.noise import NoiseMeter
 from perfguard.stats.quantiles import ratio_interval
 from perfguard_suites.transport import alternatives
 from perfguard_suites.transport.alternatives import Trip
@@ -211,9 +211,9 @@ def measure_goals(
     """Measure ratios, all in one run. Raises the channels' errors."""
     names = sorted({name for goal in goals for name in (goal.numerator, goal.denominator)})
     with open_alternatives(names, pinned=pinned) as trips:
-        meter = OthersMeter()
+        meter = NoiseMeter()
         times_s = time_rounds(trips, rounds, random.Random(seed))
-        others = meter.read()
+        others, _steal = meter.read()
     return [_result(goal, times_s, others) for goal in goals]
 
 
@@ -233,29 +233,6 @@ def measure_kills(kills: int, seed: int = 0) -> list[GoalResult]:
         GoalResult(NOTICE_GOAL, notices[-1], notices[0], notices[-1], len(notices), 0.0, notices[0]),
         GoalResult(LEFT_GOAL, len(report.left_behind), 0, len(report.left_behind), len(notices), 0.0, 0.0),
     ]
-
-
-class OthersMeter:
-    """The share of all CPUs that processes other than this one and its children take."""
-
-    def __init__(self) -> None:
-        self._before = self._reading()
-
-    @staticmethod
-    def _reading() -> tuple[float, float, float]:
-        times = psutil.cpu_times()
-        own = psutil.Process()
-        mine_s = sum(own.cpu_times()[:4])
-        for child in own.children(recursive=True):
-            with contextlib.suppress(psutil.Error):
-                mine_s += sum(child.cpu_times()[:2])
-        return sum(times), sum(times) - times.idle - getattr(times, "iowait", 0.0), mine_s
-
-    def read(self) -> float:
-        """The fraction since the last reading."""
-        total_s, busy_s, mine_s = (now - then for now, then in zip(self._reading(), self._before, strict=True))
-        self._before = self._reading()
-        return max(0.0, (busy_s - mine_s) / total_s) if total_s > 0 else 0.0
 
 
 def table(results: Sequence[GoalResult]) -> str:
