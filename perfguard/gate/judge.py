@@ -81,7 +81,8 @@ class Judge:
         verdict = verdict_of(alarm, alone, metric.direction, limit)
         interval = alarm if verdict in ("slower", "faster") else alone
         phases: tuple[PhaseChange, ...] = ()
-        if metric.name == MAIN_METRIC and case.account is not None and baseline.process_runs[-1].phases:
+        told = verdict != "same" and metric.name == MAIN_METRIC  # shares of next to nothing would only mislead
+        if told and case.account is not None and baseline.process_runs[-1].phases:
             phases = attribute(per_call(case.account), [run.phases for run in baseline.process_runs])
         change = Change(interval.ratio, (interval.low, interval.high), phases)
         return with_verdict(metric, verdict, change, reference)

@@ -89,6 +89,13 @@ def test_live_phases_close_too(slower: CaseView) -> None:
     assert sum(r.self_s for r in rows) == pytest.approx(slower.live_call_s)
 
 
+def test_what_no_phase_claims_is_shown_once(slower: CaseView) -> None:
+    """A run's rounds carry `unaccounted` among their phases; it stays one row, the last."""
+    live = (*slower.live_phases, ("unaccounted", 1e-6))
+    rows = phase_rows(dataclasses.replace(slower, account=None, live_phases=live))
+    assert [row.path for row in rows].count("unaccounted") == 1
+
+
 def test_a_case_without_phases_says_how_to_get_them(slower: CaseView) -> None:
     """And its metrics take the room of the phases."""
     case = dataclasses.replace(slower, account=None, live_phases=())
