@@ -31,7 +31,7 @@ def phase_rows(case: CaseView) -> list[PhaseRow]:
         figures = _of_account(case.account)
         rest_s = case.account.unaccounted_s / max(1, case.account.calls)
     elif case.live_phases:
-        figures = {path: self_s for path, self_s in case.live_phases.items() if path != UNACCOUNTED}
+        figures = {path: self_s for path, self_s in case.live_phases if path != UNACCOUNTED}
         rest_s = case.live_call_s - sum(figures.values())
     else:
         return []
