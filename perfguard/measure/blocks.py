@@ -129,6 +129,9 @@ def collector_off() -> Iterator[None]:
             gc.enable()
 
 
-def tidy_between_rounds(threshold: int = 50_000) -> int:
-    """Collect the young generations, outside the timing, once many objects have piled up; how many were freed."""
-    return gc.collect(1) if gc.get_count()[0] > threshold else 0
+def tidy_between_rounds(threshold: int = 50_000) -> bool:
+    """Collect the young generations, outside the timing, once many objects have piled up; whether it was due."""
+    if gc.get_count()[0] <= threshold:
+        return False
+    gc.collect(1)
+    return True

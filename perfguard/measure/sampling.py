@@ -86,6 +86,7 @@ class _Sampler:
         self.warmup: list[float] = []
         self.values: list[float] = []
         self.spoilt = 0
+        self.tidied = 0
         self.interval: Interval | None = None
 
     def calibrate(self) -> None:
@@ -150,6 +151,8 @@ class _Sampler:
         notes = []
         if self.spoilt:
             notes.append(f"{self.spoilt} rounds dropped: the clock stood still or went backwards")
+        if self.tidied:
+            notes.append(f"garbage collector off while timing; {self.tidied} young collections between rounds instead")
         if self.account.overlapping:
             notes.append("phases overlap in time (concurrent tasks): their sum is work, not wall time")
         return Samples(
@@ -166,7 +169,7 @@ class _Sampler:
         """Nanoseconds of one block that the clock timed properly; with `keep` it becomes a sample."""
         while True:
             block_ns = self.target.block_ns(self.iterations, self.clock)
-            tidy_between_rounds()
+            self.tidied += tidy_between_rounds()
             if block_ns > 0 or (block_ns == 0 and not keep):
                 break
             self.spoilt += 1

@@ -122,7 +122,7 @@ class TerminalReport:
             return
         for case in self.run.cases:
             for metric in case.metrics:
-                if metric.verdict == "slower" or (metric.verdict == "faster" and metric.gated):
+                if metric.gated and metric.verdict in ("slower", "faster"):
                     self._alarm(case, metric)
         self._noisy(self.run)
         for path in self.written:
@@ -163,7 +163,7 @@ class TerminalReport:
             bold=True,
             **_COLOURS[metric.verdict or "same"],
         )
-        self._line(f"    {change_line(metric)}" + ("" if metric.gated else " (not gated)"))
+        self._line(f"    {change_line(metric)}")
         if metric.change is not None:
             for phase in _leading(metric.change.phases):
                 self._line(f"    {phase_change_line(phase)}")

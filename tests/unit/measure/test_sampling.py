@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -151,6 +152,21 @@ def test_phases_of_a_round_are_per_call_and_close() -> None:
             assert sum(done.phases.values()) == pytest.approx(done.value_s)
     (inner,) = samples.account.phases
     assert inner.count == samples.account.calls == len(samples.values_s) * samples.iterations
+
+
+def test_garbage_is_collected_between_rounds_only_and_it_is_said() -> None:
+    """The collector is off inside the timing; what piles up is collected between rounds, and a note counts that."""
+    collecting, kept = [], []
+
+    def fn() -> None:
+        collecting.append(gc.isenabled())
+        kept.append([[] for _ in range(60_000)])
+
+    with prepared(fn) as target:
+        samples = sample(target, Plan(budget_s=0.05, min_rounds=5, max_rounds=8), Seen())
+    assert not any(collecting)
+    assert gc.isenabled()
+    assert any("young collections between rounds" in note for note in samples.notes)
 
 
 def test_async_functions_are_awaited_on_one_loop() -> None:
