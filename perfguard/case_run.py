@@ -6,18 +6,15 @@ nothing can be in the report that was not in the stream.
 
 from __future__ import annotations
 
-import random
-import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
 from perfguard.document import Metric
-from perfguard.errors import MeasurementError
 from perfguard.events import EventStream
 from perfguard.figures import FigureBook, metric_of
-from perfguard.measure import Comparison, Plan, Round, Samples, interleave, sample
-from perfguard.measure.blocks import Target, all_prepared, prepared
+from perfguard.measure import Comparison, Plan, Round, Samples, compare_in_turn, sample
+from perfguard.measure.blocks import Target, prepared
 from perfguard.measure.clock import Clock
 from perfguard.measure.sampling import Observer
 from perfguard.spans.recorder import Span
@@ -74,19 +71,19 @@ class CaseRun:
         settle: bool,
     ) -> Comparison:
         """Time the alternatives interleaved; record each one's time and, by default, its ratio to `reference`."""
-        with all_prepared(alternatives, self.device) as targets:
-            names = list(targets)
-            first = names[0] if reference is None else reference
-            if first not in targets:
-                raise MeasurementError("perfguard.compare", f"the reference {first!r} is none of the alternatives")
-            self.stage("compare", {"alternatives": float(len(names)), "budget_s": self.plan.budget_s})
-            ordered = {first: targets[first]} | {name: targets[name] for name in names if name != first}
-            # the order is random but known: the same case in the same commit is measured in the same order
-            rng = random.Random(zlib.crc32(self.case_id.encode()))
-            comparison = interleave(
-                ordered, self.plan, rng, self._on_compared, self.clock, block_s=block_s, settle=settle
-            )
-        for name in names:
+        self.stage("compare", {"alternatives": float(len(alternatives)), "budget_s": self.plan.budget_s})
+        comparison, first = compare_in_turn(
+            alternatives,
+            reference,
+            self.plan,
+            self._on_compared,
+            self.clock,
+            seed=self.case_id,
+            device=self.device,
+            block_s=block_s,
+            settle=settle,
+        )
+        for name in alternatives:
             self.figures.claim(f"{name}_time")
             self._emit_time(f"{name}_time", comparison.time(name), comparison.times_s[name].tolist(), gated=False)
         if record:

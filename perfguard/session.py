@@ -55,7 +55,7 @@ class RunSession:
         self.machine["class"] = machine_class(self.machine)
         self.commit = dict(commit_info(root, aside=settings.baselines))
         self.baselines = baselines.load(settings.baselines, self.machine["class"])
-        self.judge = Judge.for_run(self.baselines, self.policy, ())
+        self.judge: Judge  # from `start` on: it learns from the baselines of the cases that run
         self.stream = EventStream(new_run_id(), on_problem=warn)
         self.builder = RunBuilder()
         self.stream.subscribe(self.builder.apply)

@@ -9,11 +9,9 @@ from __future__ import annotations
 
 import ctypes
 import os
-import random
 import signal
 import socket
 import sys
-import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from time import perf_counter_ns
@@ -24,10 +22,10 @@ import pytest
 from perfguard.cases import keep_cases, outcome, planned
 from perfguard.document import Metric
 from perfguard.duet.line import Line
-from perfguard.errors import DuetError, MeasurementError
+from perfguard.errors import DuetError
 from perfguard.figures import FigureBook
-from perfguard.measure import Comparison, Plan, interleave
-from perfguard.measure.blocks import Target, all_prepared, collector_off, prepared, tidy_between_rounds
+from perfguard.measure import Comparison, Plan, compare_in_turn
+from perfguard.measure.blocks import Target, collector_off, prepared, tidy_between_rounds
 from perfguard.measure.clock import system_clock
 from perfguard.spans.recorder import Recorder, recording
 
@@ -113,7 +111,7 @@ class Worker:
                 return True
             item, following = items[message["case"]], items.get(message["next"])
             self.reports = []
-            self.case = WorkerCase(item.nodeid, self.line)
+            self.case = WorkerCase(item.nodeid, str(planned(item).marker.get("device", "cpu")), self.line)
             item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
             status, text = outcome(self.reports)
             self.line.send(
@@ -144,20 +142,19 @@ class Worker:
 class WorkerCase:
     """One case in a worker: what the fixture calls, served block by block."""
 
-    def __init__(self, case_id: str, line: Line) -> None:
+    def __init__(self, case_id: str, device: str, line: Line) -> None:
         self.case_id = case_id
+        self.device = device
         self.line = line
         self.records: list[dict[str, Any]] = []
         self.notes: list[str] = []
         self.figures = FigureBook(NO_LIMIT, self._keep)
 
-    def measure(
-        self, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], device: str = "cpu"
-    ) -> Any:
+    def measure(self, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Wait at the measuring point and time blocks as told, until told to go on."""
         self.figures.claim("time")
         recorder = Recorder()
-        with prepared(fn, args, kwargs, device) as target, collector_off(), recording(recorder):
+        with prepared(fn, args, kwargs, self.device) as target, collector_off(), recording(recorder):
             self.line.send("ready")
             while True:
                 message = self.line.recv(None)
@@ -190,13 +187,16 @@ class WorkerCase:
         settle: bool,
     ) -> Comparison:
         """Alternatives are timed here, on this side's turn: their ratio needs no other revision to be fair."""
-        first = next(iter(alternatives)) if reference is None else reference
-        if first not in alternatives:
-            raise MeasurementError("perfguard.compare", f"the reference {first!r} is none of the alternatives")
-        ordered = {first: alternatives[first]} | {n: f for n, f in alternatives.items() if n != first}
-        with all_prepared(ordered, "cpu") as targets:
-            rng = random.Random(zlib.crc32(self.case_id.encode()))
-            comparison = interleave(targets, COMPARE_PLAN, rng, lambda *_: None, block_s=block_s, settle=settle)
+        comparison, first = compare_in_turn(
+            alternatives,
+            reference,
+            COMPARE_PLAN,
+            lambda *_: None,
+            seed=self.case_id,
+            device=self.device,
+            block_s=block_s,
+            settle=settle,
+        )
         if record:
             self.figures.record_ratios(comparison, first, gated=gated)
         return comparison

@@ -7,6 +7,7 @@ on a busy machine can differ by 2x while being the same code; timed in turn they
 from __future__ import annotations
 
 import random
+import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from time import perf_counter_ns
@@ -15,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from perfguard.errors import MeasurementError
-from perfguard.measure.blocks import Target, collector_off, tidy_between_rounds
+from perfguard.measure.blocks import Target, all_prepared, collector_off, tidy_between_rounds
 from perfguard.measure.clock import Clock, system_clock
 from perfguard.measure.plan import Plan
 from perfguard.measure.sampling import MAX_SPOILT_ROUNDS
@@ -57,6 +58,32 @@ class Comparison:
             raise MeasurementError(
                 "perfguard.compare", f"no alternative {name!r}", f"there are {', '.join(self.times_s)}"
             ) from None
+
+
+def compare_in_turn(  # noqa: PLR0913 - what a comparison needs, by name
+    alternatives: Mapping[str, Callable[[], Any]],
+    reference: str | None,
+    plan: Plan,
+    on_round: Callable[[int, dict[str, float]], None],
+    clock: Clock = perf_counter_ns,
+    *,
+    seed: str,
+    device: str = "cpu",
+    block_s: float = SHORTEST_BLOCK_S,
+    settle: bool = True,
+) -> tuple[Comparison, str]:
+    """Interleave the alternatives; the comparison, and the name of the reference (the first where None is given).
+
+    The order is random but known: the same `seed`, a case's id, gives the same order. Raises `MeasurementError` if
+    the reference is none of the alternatives.
+    """
+    first = next(iter(alternatives), None) if reference is None else reference
+    if first is None or first not in alternatives:
+        raise MeasurementError("perfguard.compare", f"the reference {first!r} is none of the alternatives")
+    ordered = {first: alternatives[first]} | {name: fn for name, fn in alternatives.items() if name != first}
+    with all_prepared(ordered, device) as targets:
+        rng = random.Random(zlib.crc32(seed.encode()))
+        return interleave(targets, plan, rng, on_round, clock, block_s=block_s, settle=settle), first
 
 
 def interleave(

@@ -1,7 +1,8 @@
 """The diagnosis measured: everything it compares runs in every round, in random order, on real peers.
 
 One round holds one pass of the mix over the diagnosed channel and over each alternative, a sweep of sizes,
-empty messages, the 10 MiB echo and a memcpy of the same bytes; so each figure of a round saw the same machine.
+empty messages and a memcpy of the same bytes; so each figure of a round saw the same machine. The 10 MiB echo, which is
+larger than any message of the mix, comes once after the rounds.
 """
 
 from __future__ import annotations
@@ -28,7 +29,6 @@ SETTLING_BYTES = 31 * MIB
 _SETTLINGS = 2
 SWEEP = "sweep"
 _EMPTIES = 50
-_ECHOES = 3
 _SWEEPS = 2
 _MEMCPY_BYTES = 8 * MIB
 _SWEEP_SIZES = (4096, 65536, 262144, MIB // 2, *(MIB << n for n in range(10)))
@@ -109,9 +109,6 @@ def _round(works: Sequence[Work], points: Sequence[CallShape], rng: random.Rando
 
     def empties() -> None:
         found.empties = tuple(run_mix(base.client, [CallShape("empty", -1, (), ())] * _EMPTIES, timeout_s=timeout_s))
-
-    def echoes() -> None:
-        found.echo_s += echo(base.client, ECHO_BYTES, _ECHOES, timeout_s)
 
     def memcpy() -> None:
         found.memcpy_s = memcpy_s(sum(call.sent_bytes + call.received_bytes for call in base.calls))
