@@ -6,8 +6,9 @@ so nothing here (and nothing in `perfguard.plugin`) imports numpy, zmq or torch.
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from perfguard.lazy import lazy_exports
 
 if TYPE_CHECKING:
     from perfguard.errors import PerfguardError as PerfguardError
@@ -28,10 +29,4 @@ _HOMES = {
 __all__ = ["Perfguard", "PerfguardError", "__version__", "add_span", "add_stamps", "phase"]
 
 
-def __getattr__(name: str) -> Any:
-    home = _HOMES.get(name)
-    if home is None:
-        raise AttributeError(f"module 'perfguard' has no attribute {name!r}")
-    value = getattr(importlib.import_module(home), name)
-    globals()[name] = value
-    return value
+__getattr__ = lazy_exports(__name__, _HOMES)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from perfguard.document import DIRECTIONS, EXACT_KINDS, Direction, Kind, Metric, check_figure
 from perfguard.errors import MeasurementError
-from perfguard.measure import Comparison
-from perfguard.stats.quantiles import Interval, median_interval
 from perfguard.units import check_unit
+
+if TYPE_CHECKING:
+    from perfguard.measure import Comparison
+    from perfguard.stats.quantiles import Interval
 
 MAX_SAMPLES = 10_000
 
@@ -31,6 +33,8 @@ def checked_metric(
     `default_limit`. Raises `MeasurementError` if a figure is not finite or no number, there is none, the unit does
     not fit the kind, or an exact kind is not whole.
     """
+    from perfguard.stats.quantiles import median_interval
+
     check_unit(kind, unit, name)
     if direction is not None and direction not in DIRECTIONS:
         raise MeasurementError(name, f"direction {direction!r}", "'lower' or 'higher' is better")

@@ -11,7 +11,7 @@ from perfguard.duet.side import Side
 
 CASE_TIMEOUT_S = 600.0
 FEWEST_PAIRS = 3
-MOST_PAIRS = 60
+MOST_PAIRS = 500
 ENOUGH_PAIRS = 12
 
 A, B = "a", "b"

@@ -155,10 +155,14 @@ class Side:
         self.cases = {case["key"]: case for case in message["cases"]}
         return self.cases
 
-    def stop(self) -> None:
-        """End the worker: it ends by itself once the wire is closed, and is killed if it does not."""
+    def dismiss(self) -> None:
+        """Close the wire: the worker finishes its session and ends by itself; `stop` waits for that."""
         if self._line is not None:
             self._line.close()
+
+    def stop(self) -> None:
+        """End the worker, which is killed if it does not end by itself."""
+        self.dismiss()
         if self._process is not None:
             try:
                 self._process.wait(STOP_TIMEOUT_S)

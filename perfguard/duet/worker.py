@@ -8,6 +8,7 @@ revision is at rest meanwhile.
 from __future__ import annotations
 
 import ctypes
+import gc
 import os
 import signal
 import socket
@@ -15,7 +16,7 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from time import perf_counter_ns
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -24,10 +25,13 @@ from perfguard.document import Metric
 from perfguard.duet.line import Line
 from perfguard.errors import DuetError
 from perfguard.figures import FigureBook
-from perfguard.measure import Comparison, Plan, compare_in_turn
 from perfguard.measure.blocks import Target, collector_off, prepared, tidy_between_rounds
 from perfguard.measure.clock import system_clock
+from perfguard.measure.plan import Plan
 from perfguard.spans.recorder import Recorder, recording
+
+if TYPE_CHECKING:
+    from perfguard.measure import Comparison
 
 DESCRIPTOR = "PERFGUARD_DUET_DESCRIPTOR"
 OTHER_ROOT = "PERFGUARD_DUET_OTHER_ROOT"
@@ -102,6 +106,8 @@ class Worker:
             foreign=self._foreign(),
         )
         items = {item.nodeid: item for item in session.items}
+        gc.collect()
+        gc.freeze()  # what pytest and the imports made stays: without it each case pays for looking through it all
         while True:
             try:
                 message = self.line.recv(None)
@@ -187,6 +193,8 @@ class WorkerCase:
         settle: bool,
     ) -> Comparison:
         """Alternatives are timed here, on this side's turn: their ratio needs no other revision to be fair."""
+        from perfguard.measure import compare_in_turn  # with numpy and scipy: only for cases that compare
+
         comparison, first = compare_in_turn(
             alternatives,
             reference,
