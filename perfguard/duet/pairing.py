@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ CASE_TIMEOUT_S = 600.0
 FEWEST_PAIRS = 3
 MOST_PAIRS = 500
 ENOUGH_PAIRS = 12
+NO_CPU = -1  # begin where you are
 
 A, B = "a", "b"
 
@@ -79,14 +81,16 @@ def _blocks(
         lines[name].send("calibrate")
         calibrated[name] = lines[name].recv(CASE_TIMEOUT_S)
     calls = max(int(c["calls"]) for c in calibrated.values())  # the same on both sides, so that blocks are alike
+    cpus = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else [NO_CPU]
     spent_ns, pairs = 0, 0
     while pairs < MOST_PAIRS:
         order = rng.sample(names, len(names))
+        cpu = NO_CPU if parallel else rng.choice(cpus)
         for name in order if parallel else ():
-            lines[name].send("block", calls=calls)
+            lines[name].send("block", calls=calls, cpu=cpu)
         for name in order:
             if not parallel:
-                lines[name].send("block", calls=calls)
+                lines[name].send("block", calls=calls, cpu=cpu)
             block = lines[name].recv(CASE_TIMEOUT_S)
             half, ns = halves[name], max(1, int(block["ns"]))
             spent_ns += ns

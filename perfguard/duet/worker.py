@@ -170,6 +170,7 @@ class WorkerCase:
                     self.line.send("calibrated", calls=calls, block_ns=block_ns)
                 elif message["kind"] == "block":
                     calls = int(message["calls"])
+                    begin_on(int(message["cpu"]))
                     block_ns = target.block_ns(calls, perf_counter_ns)
                     phases = recorder.take_round()
                     tidy_between_rounds()
@@ -218,6 +219,20 @@ class WorkerCase:
         kept = ("name", "unit", "kind", "direction", "gated", "median")
         own_limit = None if metric.limit == NO_LIMIT else metric.limit
         self.records.append({name: getattr(metric, name) for name in kept} | {"limit": own_limit})
+
+
+def begin_on(cpu: int) -> None:
+    """Move this thread to processor `cpu`, then let it go where it likes again; does nothing where that can't be done.
+
+    A process stays where it last ran. Beside a busy neighbour the two sides would else keep processors of different
+    speed for a whole restart, and the code that runs on the slower one would look slower.
+    """
+    if cpu < 0 or not hasattr(os, "sched_setaffinity"):
+        return
+    allowed = os.sched_getaffinity(0)
+    if cpu in allowed and len(allowed) > 1:
+        os.sched_setaffinity(0, {cpu})
+        os.sched_setaffinity(0, allowed)
 
 
 def calibrate(target: Target) -> tuple[int, int]:
