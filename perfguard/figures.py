@@ -67,6 +67,8 @@ def metric_of(  # noqa: PLR0913 - the words of a metric, by name
     gated: bool = True,
     limit: float | None = None,
     default_limit: float,
+    fastest: float | None = None,
+    reference_s: float | None = None,
 ) -> Metric:
     """The metric of samples whose interval is known."""
     fallback = 0.0 if kind in EXACT_KINDS else default_limit
@@ -82,6 +84,8 @@ def metric_of(  # noqa: PLR0913 - the words of a metric, by name
         confidence=interval.confidence,
         samples=tuple(float(v) for v in thinned(values)),
         limit=fallback if limit is None else limit,
+        fastest=fastest,
+        reference_s=reference_s,
     )
 
 
