@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 import secrets
+import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -126,8 +127,8 @@ class Duet:
         began_s = time.monotonic()
         cases_s = 0.0
         try:
-            for name in order:
-                self.sides[name].start(seed, size)
+            for name, baton in zip(order, socket.socketpair(), strict=True):
+                self.sides[name].start(seed, size, baton)
             found = {name: side.collected() for name, side in self.sides.items()}
             if restart == 0:
                 self._only_on_one_side(found)

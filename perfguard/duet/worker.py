@@ -22,6 +22,7 @@ import pytest
 
 from perfguard.cases import keep_cases, outcome, planned
 from perfguard.document import Metric
+from perfguard.duet.baton import Baton, Turn
 from perfguard.duet.line import Line
 from perfguard.errors import DuetError
 from perfguard.figures import FigureBook
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from perfguard.measure import Comparison
 
 DESCRIPTOR = "PERFGUARD_DUET_DESCRIPTOR"
+BATON = "PERFGUARD_DUET_BATON"
 OTHER_ROOT = "PERFGUARD_DUET_OTHER_ROOT"
 TOOL = "PERFGUARD_DUET_TOOL"
 COMPARE_PLAN = Plan(budget_s=0.5, min_rounds=8)
@@ -46,8 +48,9 @@ def main(arguments: list[str]) -> int:
     """Run pytest as a worker on the socket whose descriptor the environment names."""
     die_with_parent()
     line = Line(socket.socket(fileno=int(os.environ.pop(DESCRIPTOR))), "the run")
+    baton = Baton(socket.socket(fileno=int(os.environ.pop(BATON))))
     other = Path(os.environ.pop(OTHER_ROOT))
-    return int(pytest.main(arguments, plugins=[Entry(Worker(line, other))]))
+    return int(pytest.main(arguments, plugins=[Entry(Worker(line, baton, other))]))
 
 
 def die_with_parent() -> None:
@@ -75,8 +78,9 @@ class Entry:
 class Worker:
     """The hooks of a worker, and the runner that the `perfguard` fixture finds."""
 
-    def __init__(self, line: Line, other_root: Path) -> None:
+    def __init__(self, line: Line, baton: Baton, other_root: Path) -> None:
         self.line = line
+        self.baton = baton
         self.other_root = other_root
         self.profile = "quick"
         self.problems: list[str] = []
@@ -117,7 +121,7 @@ class Worker:
                 return True
             item, following = items[message["case"]], items.get(message["next"])
             self.reports = []
-            self.case = WorkerCase(item.nodeid, str(planned(item).marker.get("device", "cpu")), self.line)
+            self.case = WorkerCase(item.nodeid, str(planned(item).marker.get("device", "cpu")), self.line, self.baton)
             item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
             status, text = outcome(self.reports)
             self.line.send(
@@ -148,10 +152,11 @@ class Worker:
 class WorkerCase:
     """One case in a worker: what the fixture calls, served block by block."""
 
-    def __init__(self, case_id: str, device: str, line: Line) -> None:
+    def __init__(self, case_id: str, device: str, line: Line, baton: Baton) -> None:
         self.case_id = case_id
         self.device = device
         self.line = line
+        self.baton = baton
         self.records: list[dict[str, Any]] = []
         self.notes: list[str] = []
         self.figures = FigureBook(NO_LIMIT, self._keep)
@@ -168,20 +173,27 @@ class WorkerCase:
                     calls, block_ns = calibrate(target)
                     recorder.take_round()
                     self.line.send("calibrated", calls=calls, block_ns=block_ns)
-                elif message["kind"] == "block":
-                    calls = int(message["calls"])
-                    begin_on(int(message["cpu"]))
-                    block_ns = target.block_ns(calls, perf_counter_ns)
-                    phases = recorder.take_round()
-                    tidy_between_rounds()
-                    self.line.send(
-                        "timed",
-                        ns=block_ns,
-                        phases={p: own for p, (_, own, _) in phases.totals.items()},
-                        counts={p: count for p, (_, _, count) in phases.totals.items()},
-                    )
+                elif message["kind"] == "turns":
+                    self.line.send("timed", blocks=self._turns(target, recorder, message))
                 else:
                     return target.result
+
+    def _turns(self, target: Target, recorder: Recorder, message: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """Time a block at each turn that is this worker's; one map for each."""
+        calls, batch = int(message["calls"]), int(message["batch"])
+        order = [Turn(bool(mine), int(cpu)) for mine, cpu in message["order"]]
+        blocks = []
+        try:
+            for turn in self.baton.turns(batch, order):
+                begin_on(turn.cpu)
+                block_ns = target.block_ns(calls, perf_counter_ns)
+                totals = recorder.take_round().totals
+                blocks.append({"ns": block_ns, "phases": {path: (own, n) for path, (_, own, n) in totals.items()}})
+                tidy_between_rounds()
+        except BaseException:
+            self.baton.give_up(batch)
+            raise
+        return blocks
 
     def compare(
         self,
