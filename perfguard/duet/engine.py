@@ -200,7 +200,12 @@ class Duet:
 
     def _judge(self) -> None:
         """Judge what has been measured; what is certain is reported at once."""
-        plan = DuetPlan(alpha=self.session.policy.alpha, tests=self.tests, max_restarts=self.affordable)
+        # Each alarm that stands takes its test out of the count (Holm 1979, A simple sequentially rejective multiple
+        # test procedure, Scandinavian Journal of Statistics 6); evidence holds at any time, so at this time too.
+        alarms = sum(p.judgement.alarms for p in self.cases.values() if p.judgement is not None)
+        plan = DuetPlan(
+            alpha=self.session.policy.alpha, tests=max(1, self.tests - alarms), max_restarts=self.affordable
+        )
         prior = usual_noise(p.record for p in self.cases.values())
         for progress in self.cases.values():
             if progress.record.restarts and not progress.done:

@@ -32,7 +32,7 @@ def judge_case(record: CaseRecord, prior: Prior, plan: DuetPlan, limit: float) -
     if record.failed:
         names = [metric.name for metric in record.compared()] or [TIME]
         return Judgement({name: MetricVerdict("broken", limit) for name in names}, True, (f"broken: {record.failed}",))
-    verdicts, certain, notes = {}, True, []
+    verdicts, certain, notes, alarms = {}, True, [], 0
     for metric in record.compared():
         own_limit = limit if metric.limit is None else metric.limit
         decision = _decide(record, metric, replace(plan, limit=max(own_limit, 1e-9)), prior)
@@ -40,9 +40,10 @@ def judge_case(record: CaseRecord, prior: Prior, plan: DuetPlan, limit: float) -
         verdicts[metric.name] = _verdict(record, metric, decision, verdict, own_limit)
         if metric.gated:
             certain = certain and decision.verdict != "undecided"
+            alarms += decision.verdict == "slower"
             if not exact(metric):
                 notes.append(_resolution(metric, decision))
-    return Judgement(verdicts, certain and bool(verdicts), tuple(notes))
+    return Judgement(verdicts, certain and bool(verdicts), tuple(notes), alarms)
 
 
 def _decide(record: CaseRecord, metric: Compared, plan: DuetPlan, prior: Prior) -> DuetDecision:

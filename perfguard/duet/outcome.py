@@ -56,7 +56,9 @@ class CaseRecord:
         if not self.figures:
             return FIRST_S
         timed_s = [sum(half.wall_ns for half in halves.values()) / 1e9 for halves in self.restarts]
-        return wanted_s(statistics.median(f.se for f in self.figures), statistics.median(timed_s), limit)
+        change = abs(statistics.median(f.log_ratio for f in self.figures))
+        se = statistics.median(f.se for f in self.figures)
+        return wanted_s(se, statistics.median(timed_s), max(limit, change))
 
     def last(self, side: str) -> Half | None:
         """What a side gave last, or None before the first restart."""
@@ -217,3 +219,4 @@ class Judgement:
     verdicts: Mapping[str, MetricVerdict]
     certain: bool
     notes: tuple[str, ...] = ()
+    alarms: int = 0  # gated metrics that got slower
