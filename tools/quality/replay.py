@@ -14,7 +14,14 @@ import numpy as np
 import numpy.typing as npt
 from rates import Rate
 
-from perfguard.stats.change import ABSOLUTE_PRIOR, at_one_speed, change_against_runs, change_at_one_speed
+from perfguard.stats.change import (
+    ABSOLUTE_PRIOR,
+    ChangeInterval,
+    Prior,
+    at_one_speed,
+    change_against_runs,
+    change_at_one_speed,
+)
 from perfguard.stats.prior import learn_prior
 from perfguard.stats.sequence import learn_duet_prior
 from perfguard.stats.sequential import DuetPlan, decide_along
@@ -68,7 +75,8 @@ def replay_stored(
         alarmed = False
         for found in figures.values():
             for change in CHANGES:
-                slower = _low_end(found, basis, 1 + change / 100, 2 * ALPHA / len(names), prior) > 1 + STORED_LIMIT
+                told = _change(found, basis, 1 + change / 100, 2 * ALPHA / len(names), prior)
+                slower = told.low > 1 and told.ratio > 1 + STORED_LIMIT
                 _count(rates, change, np.array([slower]))
                 alarmed |= slower and change == 0
         rates["false_alarm_suite"] += Rate(int(alarmed), 1)
@@ -92,9 +100,9 @@ def _as_compared(found: Array, basis: str) -> list[float]:
     return [float(figure) for figure in found[:, 0 if basis == "median" else 1]]
 
 
-def _low_end(found: Array, basis: str, factor: float, alpha: float, prior: object) -> float:
+def _change(found: Array, basis: str, factor: float, alpha: float, prior: Prior) -> ChangeInterval:
     column = 0 if basis == "median" else 1
     now, before = factor * float(found[-1, column]), found[:-1, column]
     if basis == "one speed":
-        return change_at_one_speed(now, before, float(found[-1, 2]), found[:-1, 2], alpha=alpha, prior=prior).low
-    return change_against_runs(now, before, alpha=alpha, prior=prior).low
+        return change_at_one_speed(now, before, float(found[-1, 2]), found[:-1, 2], alpha=alpha, prior=prior)
+    return change_against_runs(now, before, alpha=alpha, prior=prior)
