@@ -57,9 +57,13 @@ Injected = Mapping[str, tuple[str, int]]
 
 @dataclass(frozen=True)
 class Bench:
-    """Where the two revisions lie, and how long a duet may take for each case."""
+    """Where the two revisions and the baselines lie, and how long a duet may take for each case.
+
+    `folder` lies outside any git checkout: both revisions would else be parts of that one tree.
+    """
 
     folder: Path
+    baselines: Path
     seconds_per_case: float
 
     def lay(self, injected: Injected) -> None:
@@ -107,7 +111,7 @@ class Bench:
 
     def stored(self) -> dict[str, Any]:
         """Base joins the baseline, head is judged by it; without verdicts while the baseline is young."""
-        baselines = f"--perfguard-baselines={self.folder / 'baselines'}"
+        baselines = f"--perfguard-baselines={self.baselines}"
         before, now = self.folder / "before.json", self.folder / "now.json"
         self.pytest("base", "--perfguard", "--perfguard-update", baselines, f"--perfguard-json={before}")
         seconds = self.pytest("head", "--perfguard", baselines, f"--perfguard-json={now}")

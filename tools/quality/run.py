@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -32,14 +34,19 @@ def main() -> int:
     parser.add_argument("--fresh", action="store_true", help="forget earlier rounds")
     parser.add_argument("--quiet-neighbour", action="store_true", help="measure without the loading processes")
     options = parser.parse_args()
+    options.folder = options.folder.resolve()  # pytest runs elsewhere
     options.folder.mkdir(parents=True, exist_ok=True)
     rounds = options.folder / "rounds.jsonl"
     if options.fresh:
         rounds.unlink(missing_ok=True)
+        shutil.rmtree(options.folder / "baselines", ignore_errors=True)
     done = len({record["round"] for record in report.read(options.folder)[0]}) if rounds.exists() else 0
-    bench = Bench(options.folder, options.seconds_per_case)
     end_s = time.monotonic() + 60 * options.minutes
-    with neighbour(0 if options.quiet_neighbour else 2, seed=options.seed + done):
+    with (
+        tempfile.TemporaryDirectory(prefix="perfguard-quality-") as scratch,
+        neighbour(0 if options.quiet_neighbour else 2, seed=options.seed + done),
+    ):
+        bench = Bench(Path(scratch), options.folder / "baselines", options.seconds_per_case)
         while time.monotonic() < end_s:
             records = measure_round(bench, done, options.seed)
             with rounds.open("a", encoding="utf-8") as file:
