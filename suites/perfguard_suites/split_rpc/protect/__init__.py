@@ -10,10 +10,11 @@ prefill's tokens plus one per decode step; for the head, if only the last positi
 For `verified` besides: `field_check(group)`.
 
 Each call: `quantise_rows(group.name, x, group.activation_levels)` -> `store.take(group.name, rows)` ->
-`mask.hide(values)` -> send the message, int32, 4 x rows x inputs bytes -> the server's `multiply(message, weight)` for each module ->
-receive int32, 4 x rows x outputs bytes each (the same bytes as an unprotected call in float32) -> `verify_field(check,
-message, replies)` -> `mask.reveal(replies)` -> `dequantise(products, rows.scale, weight.scale)`. The result equals
-`clear_linear(group, x)` bit by bit. Products of two activations (Q K^T, A V) stay in the trusted process: `product`.
+`mask.hide(values)` -> send the message, int32, 4 x rows x inputs bytes -> the server's `multiply(message, weight)`
+for each module -> receive int32, 4 x rows x outputs bytes each (the same bytes as an unprotected call in float32) ->
+`verify_field(check, message, replies)` -> `mask.reveal(replies)` -> `dequantise(products, rows.scale, weight.scale)`.
+The result equals `clear_linear(group, x)` bit by bit. Products of two activations (Q K^T, A V) stay in the trusted
+process: `product`.
 
 `verified` without masks: `float_check(name, weights, arithmetic)` at the start, `verify_float(check, x, replies)` on
 each call.

@@ -62,7 +62,8 @@ class FloatCheck:
     """The secrets and bounds of one call's check; they never leave the trusted side.
 
     `coefficients`: R, float64 (outputs_i, columns) for each module; `digest`: W' R, float64 (inputs, columns).
-    `relative`: eta / (||x|| ||W||_F); `frobenius`: ||W||_F over all modules. `arithmetic`: what the server is allowed.
+    `frobenius`: ||W||_F over all modules; `relative`: eta / (||x|| ||W||_F) before the result is rounded; `own`: what
+    the check's float64 may be wrong by, relative alike. `quantile`: q above. `arithmetic`: what the server is allowed.
     """
 
     name: str
@@ -70,6 +71,7 @@ class FloatCheck:
     digest: torch.Tensor
     frobenius: float
     relative: float
+    own: float
     quantile: float
     arithmetic: Arithmetic
 
@@ -138,7 +140,8 @@ def float_check(
         raise UnquantisableInput(name, "a weight holds NaN or infinity", "look at the checkpoint")
     relative = growth(inputs, arithmetic, deterministic)
     quantile = float(chi2.isf(alarm, columns))
-    return FloatCheck(name, coefficients, digest, math.sqrt(squares), relative, quantile, arithmetic)
+    own = _own_error(inputs, coefficients)
+    return FloatCheck(name, coefficients, digest, math.sqrt(squares), relative, own, quantile, arithmetic)
 
 
 def tolerance(check: FloatCheck, x: torch.Tensor, replies: Sequence[torch.Tensor]) -> torch.Tensor:
@@ -183,9 +186,17 @@ def verify_float(check: FloatCheck, x: torch.Tensor, replies: Sequence[torch.Ten
     if wrong:
         raise ServerLied(
             f"server's reply for {check.name}",
-            f"{len(wrong)} of {rows} rows are further from the product than {check.arithmetic.name} rounds: {wrong[:8]}",
+            f"{len(wrong)} of {rows} rows are off the product by more than {check.arithmetic.name} rounds: {wrong[:8]}",
             _STOP,
         )
+
+
+def _own_error(inputs: int, coefficients: Sequence[torch.Tensor]) -> float:
+    """Rounding of Y R, X (W' R) and W' R in float64, over all columns, relative to ||x|| ||W||_F (Higham again)."""
+    columns = int(coefficients[0].shape[1])
+    squares = torch.stack([part.square().sum(dim=0) for part in coefficients]).sum(dim=0)
+    terms = inputs + sum(int(part.shape[0]) for part in coefficients)
+    return 2 * terms * _DOUBLE * math.sqrt(columns * float(squares.max()))
 
 
 def _rows_are_honest(check: FloatCheck, x: torch.Tensor, replies: Sequence[torch.Tensor]) -> torch.Tensor:
@@ -194,12 +205,7 @@ def _rows_are_honest(check: FloatCheck, x: torch.Tensor, replies: Sequence[torch
     difference = -(wide @ check.digest)
     for reply, part in zip(replies, check.coefficients, strict=True):
         difference += reply.to(torch.float64) @ part
-    column = max(
-        math.sqrt(sum(float(part[:, c].square().sum()) for part in check.coefficients)) for c in range(check.columns)
-    )
-    terms = sum(check.outputs) + int(x.shape[1])
-    size = torch.linalg.vector_norm(wide, dim=1) * check.frobenius
-    own = size * (2 * terms * _DOUBLE * column * math.sqrt(check.columns))
+    own = torch.linalg.vector_norm(wide, dim=1) * (check.own * check.frobenius)
     limit = tolerance(check, x, replies) * math.sqrt(check.quantile) + own
     # Not `> limit`: a NaN compares false with everything and must count as a lie.
     honest: torch.Tensor = torch.linalg.vector_norm(difference, dim=1) <= limit
