@@ -8,43 +8,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from perfguard_suites.split_rpc.config import ModelConfig
-
-
-class RowBlock(NamedTuple):
-    """Rows `start` to `end` of a score matrix, of which a causal model needs the first `columns` columns."""
-
-    start: int
-    end: int
-    columns: int
-
-
-def row_blocks(tokens: int, past: int, rows: int) -> Iterator[RowBlock]:
-    """The blocks that cover scores of `tokens` queries over `past + tokens` keys.
-
-    `rows` = 0: one dense block. Else blocks of at most that many rows, each without the columns that no row of it
-    may see: the upper triangle neither computed nor sent, but for the corners on the diagonal.
-    """
-    step = rows or tokens
-    for start in range(0, tokens, step):
-        end = min(start + step, tokens)
-        yield RowBlock(start, end, past + (end if rows else tokens))
-
-
-def score_count(tokens: int, past: int, rows: int) -> int:
-    """Scores of one head in these blocks."""
-    return sum((block.end - block.start) * block.columns for block in row_blocks(tokens, past, rows))
-
-
-def score_shape(heads: int, tokens: int, past: int, rows: int) -> tuple[int, ...]:
-    """The shape scores travel in: dense (heads, tokens, keys), packed (heads * score_count,)."""
-    return (heads, tokens, past + tokens) if not rows else (heads * score_count(tokens, past, rows),)
+from perfguard_suites.split_rpc.scores import RowBlock, row_blocks
 
 
 def block_views(packed: Tensor, heads: int, tokens: int, past: int, rows: int) -> Iterator[tuple[RowBlock, Tensor]]:
@@ -130,8 +100,8 @@ def attention(query: Tensor, key: Tensor, value: Tensor, past: int) -> Tensor:
 
 
 def silu_product(gate: Tensor, up: Tensor, out: Tensor) -> Tensor:
-    """silu(gate) * up into `out` (float32)."""
-    return torch.mul(functional.silu(gate), up, out=out)
+    """Into `out`: silu(gate) * up, computed in float32 whatever the three are stored in."""
+    return torch.mul(functional.silu(gate.float()), up.float(), out=out)
 
 
 def relative_error(found: Tensor, expected: Tensor) -> float:

@@ -8,6 +8,7 @@ import torch
 from perfguard_suites.split_rpc import arithmetic
 from perfguard_suites.split_rpc.config import CONFIGS, config_of
 from perfguard_suites.split_rpc.model import ReferenceModel
+from perfguard_suites.split_rpc.scores import score_count
 from perfguard_suites.split_rpc.weights import random_weights, tensor_shapes
 
 
@@ -58,7 +59,7 @@ def test_blocks_cover_every_visible_score_once(rows: int, past: int) -> None:
     """Dense or packed, no score that a causal model needs is left out, and the count is what travels."""
     tokens = 13
     seen = torch.zeros(tokens, past + tokens)
-    packed = torch.zeros(2 * arithmetic.score_count(tokens, past, rows))
+    packed = torch.zeros(2 * score_count(tokens, past, rows))
     for block, view in arithmetic.block_views(packed, 2, tokens, past, rows):
         seen[block.start : block.end, : block.columns] += 1
         view.add_(1)

@@ -1,0 +1,120 @@
+"""What the trusted process may ask of the server, and how an operation is written in a message's method.
+
+An operation repeats in every pass with the same words, so it is the method itself and not attributes: both ends of a
+channel remember the packed bodies of messages without attributes. `batch_linear/3/q_proj,k_proj,v_proj`.
+"""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+
+from perfguard_suites.split_rpc.errors import UnknownOperation
+from perfguard_suites.split_rpc.weights import MODULES
+
+# Control messages: not part of a pass, counted apart.
+HEALTH = "health"
+START = "start"
+LEDGER = "ledger"
+STOP = "stop"
+CONTROL = (HEALTH, START, LEDGER, STOP)
+
+# Operations of a pass, each with the words that follow its name.
+EMBEDDING = "embedding"  # dtype of the reply
+LM_HEAD = "lm_head"
+BATCH_LINEAR = "batch_linear"  # layer, modules
+MASKED_LINEAR = "masked_linear"  # layer, modules
+MATMUL_SCORES = "matmul_scores"  # rows per block of the result, 0: dense
+MATMUL_VALUES = "matmul_values"  # rows per block of the weights
+QKV_SCORES = "qkv_scores"  # layer, rows, "resident" or "values"
+RESIDENT_VALUES = "resident_values"  # layer, rows, keys
+VALUES_OUTPUT = "values_output"  # layer, rows, keys
+WHOLE_LAYER = "whole_layer"  # layer
+OPERATIONS = (
+    EMBEDDING,
+    LM_HEAD,
+    BATCH_LINEAR,
+    MASKED_LINEAR,
+    MATMUL_SCORES,
+    MATMUL_VALUES,
+    QKV_SCORES,
+    RESIDENT_VALUES,
+    VALUES_OUTPUT,
+    WHOLE_LAYER,
+)
+_LAYERED = (BATCH_LINEAR, MASKED_LINEAR, QKV_SCORES, RESIDENT_VALUES, VALUES_OUTPUT, WHOLE_LAYER)
+_ROWED = (MATMUL_SCORES, MATMUL_VALUES, QKV_SCORES, RESIDENT_VALUES, VALUES_OUTPUT)
+_KEYED = (RESIDENT_VALUES, VALUES_OUTPUT)
+_MODULED = (BATCH_LINEAR, MASKED_LINEAR)
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One remote operation. What does not apply to it keeps its default.
+
+    `rows`: rows per block of packed causal scores, 0 for dense ones; `keys`: how many of the resident values the
+    attention weights are for (a later chunk's may be there already); `resident`: values stay on the server; `dtype`:
+    of the reply, where no tensor of the request says it.
+    """
+
+    name: str
+    layer: int = -1
+    modules: tuple[str, ...] = ()
+    rows: int = 0
+    keys: int = 0
+    resident: bool = False
+    dtype: str = ""
+
+    def __str__(self) -> str:
+        words = [self.name]
+        if self.name in _LAYERED:
+            words.append(str(self.layer))
+        if self.name in _MODULED:
+            words.append(",".join(self.modules))
+        if self.name in _ROWED:
+            words.append(str(self.rows))
+        if self.name in _KEYED:
+            words.append(str(self.keys))
+        if self.name == QKV_SCORES:
+            words.append("resident" if self.resident else "values")
+        if self.name == EMBEDDING:
+            words.append(self.dtype)
+        return "/".join(words)
+
+
+@functools.lru_cache(maxsize=4096)
+def method_of(operation: Operation) -> str:
+    """The method of a message that asks for this operation."""
+    return str(operation)
+
+
+@functools.lru_cache(maxsize=4096)
+def parse(method: str) -> Operation:
+    """The operation a method names. Raises `UnknownOperation` saying which word is wrong.
+
+    Whether the server has that layer is the server's affair.
+    """
+    name, *words = method.split("/")
+    if name not in OPERATIONS:
+        raise UnknownOperation(f"operation {name!r:.60}", "is unknown", f"one of {', '.join((*OPERATIONS, *CONTROL))}")
+    try:
+        layer = _number(words.pop(0)) if name in _LAYERED else -1
+        modules = tuple(words.pop(0).split(",")) if name in _MODULED else ()
+        rows = _number(words.pop(0)) if name in _ROWED else 0
+        keys = _number(words.pop(0)) if name in _KEYED else 0
+        keeping = words.pop(0) if name == QKV_SCORES else "values"
+        dtype = words.pop(0) if name == EMBEDDING else ""
+    except (IndexError, ValueError) as error:
+        raise UnknownOperation(f"operation {method!r:.120}", f"a word is missing or no number: {error}") from error
+    for module in modules:
+        if module not in MODULES:
+            raise UnknownOperation(f"module {module!r:.60}", "is unknown", f"one of {', '.join(MODULES)}")
+    if words or keeping not in {"resident", "values"} or len(set(modules)) != len(modules):
+        raise UnknownOperation(f"operation {method!r:.120}", "has words too many, or one twice")
+    return Operation(name, layer, modules, rows, keys, keeping == "resident", dtype)
+
+
+def _number(word: str) -> int:
+    if not word.isdecimal() or len(word) > 9:
+        raise ValueError(f"{word!r:.40} is no number")
+    return int(word)
