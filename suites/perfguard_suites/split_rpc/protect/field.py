@@ -19,8 +19,9 @@ def centre_(values: torch.Tensor) -> torch.Tensor:
 
     `values`: int32, any shape, within -2 HALF .. 2 HALF.
     """
-    values.sub_((values > HALF).to(torch.int32).mul_(PRIME))
-    return values.add_((values < -HALF).to(torch.int32).mul_(PRIME))
+    # 1, 0 or -1 primes too many: the quotient by 2^30, rounded towards zero. Comparisons took four times as long.
+    excess = values.bitwise_right_shift(31).bitwise_and_(HALF).add_(values).bitwise_right_shift_(30)
+    return values.sub_(excess, alpha=PRIME)
 
 
 def reduced(products: torch.Tensor) -> torch.Tensor:
@@ -30,7 +31,7 @@ def reduced(products: torch.Tensor) -> torch.Tensor:
     product with the prime and the difference are exact, and the last wrap mends the miss.
     """
     quotients = products.div(PRIME).round_()
-    return centre_(products.sub_(quotients.mul_(PRIME)).to(torch.int32))
+    return centre_(products.sub_(quotients, alpha=PRIME).to(torch.int32))
 
 
 def centred(integers: torch.Tensor) -> torch.Tensor:

@@ -182,8 +182,7 @@ def _scaled(name: str, x: torch.Tensor, levels: int) -> tuple[torch.Tensor, torc
     """Scale (rows, 1) and integers, still in float32, of magnitude at most `levels`."""
     if x.numel() == 0:
         return torch.ones((x.shape[0], 1), dtype=torch.float32, device=x.device), torch.zeros_like(x)
-    low, high = torch.aminmax(x, dim=1, keepdim=True)
-    largest = torch.maximum(-low, high)
+    largest = x.abs().amax(dim=1, keepdim=True)  # aminmax and vector_norm take fifteen times as long along a dimension
     if not bool(torch.isfinite(largest).all()):
         row = int(torch.nonzero(~torch.isfinite(largest[:, 0]))[0])
         raise UnquantisableInput(name, f"row {row} holds NaN or infinity", "look at what computed it")
