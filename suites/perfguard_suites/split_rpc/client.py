@@ -110,9 +110,15 @@ class RpcClient:
         """Model, digest, device, dtype, threads, pid and peak resident bytes of the server."""
         return self._control(protocol.HEALTH, {}, timeout_s).attributes
 
-    def start(self, positions: int, *, loans: bool) -> None:
-        """Begin a request of at most that many positions; the server forgets earlier ones."""
-        self._control(protocol.START, {"positions": positions, "loans": loans}, self.timeout_s)
+    def start(self, positions: int, *, loans: bool, fault: str = "none", fault_at: int = 1) -> None:
+        """Begin a request of at most that many positions; the server forgets earlier ones.
+
+        `fault`, one of `session.FAULTS`: what the server shall do wrong in operation `fault_at`, if it allows that.
+        """
+        attributes: dict[str, Scalar] = {"positions": positions, "loans": loans}
+        if fault != "none":
+            attributes |= {"fault": fault, "fault_at": fault_at}
+        self._control(protocol.START, attributes, self.timeout_s)
 
     def ledger(self) -> npt.NDArray[np.int64]:
         """The server's stamps since the last time, shape (operations, `LEDGER_COLUMNS`). Raises `BadReply`."""

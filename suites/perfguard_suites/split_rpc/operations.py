@@ -50,7 +50,7 @@ class SessionOperations:
     def __init__(self, model: ServerModel) -> None:
         self._model = model
         self._config = model.config
-        self._capacity = 0
+        self._room = self._limit = 0  # positions allocated, and those of this request
         self._past = [0] * model.config.layers
         self._table: Mapping[str, Callable[[Operation, Sequence[Tensor], Place], None]] = {
             protocol.EMBEDDING: self._embedding,
@@ -68,12 +68,13 @@ class SessionOperations:
         """Forget this client's positions, and have room for that many. Raises `UnknownOperation` for a bad number."""
         if not 1 <= positions <= self._config.max_positions:
             raise UnknownOperation("start: positions", f"{positions} is not in 1 .. {self._config.max_positions}")
-        if positions > self._capacity:
+        if positions > self._room:
             model = self._model
             self._cache = KeyValueCache(self._config, positions, model.dtype, model.device)
             self._cosines, self._sines = model.tables(positions)
             self._layers = LayerArithmetic(self._config, model.weights, self._cosines, self._sines)
-            self._capacity = positions
+            self._room = positions
+        self._limit = positions
         self._past = [0] * self._config.layers
 
     def compute(self, operation: Operation, tensors: Sequence[Tensor], place: Place) -> None:
@@ -207,9 +208,9 @@ class SessionOperations:
     def _advance(self, layer: int, tokens: int) -> tuple[int, int]:
         past = self._past[layer]
         end = past + tokens
-        if end > self._capacity:
+        if end > self._limit:
             raise UnknownOperation(
-                f"layer {layer}", f"position {end} of {self._capacity}", "start with room for more positions"
+                f"layer {layer}", f"position {end} of {self._limit}", "start with room for more positions"
             )
         self._past[layer] = end
         return past, end

@@ -17,6 +17,7 @@ from typing import IO
 from perfguard_suites.split_rpc.client import RpcClient
 from perfguard_suites.split_rpc.errors import ServerFailed
 from perfguard_suites.split_rpc.server import ModelSource
+from perfguard_suites.split_rpc.threads import child_environment
 from perfguard_suites.transport.channel import Scalar
 from perfguard_suites.transport.connect import DEFAULT_CAPACITY_BYTES, connect
 from perfguard_suites.transport.shm_doorbell import DEFAULT_SPIN_US
@@ -35,15 +36,14 @@ class ServerSettings:
     spin_us: float = DEFAULT_SPIN_US
     device: str = "auto"
     threads: int = 0
-    fault: str = "none"
-    fault_at: int = 1
+    allow_faults: bool = False
     startup_timeout_s: float = 120.0
 
     def command(self) -> list[str]:
         """The command line."""
         kinds = [word for kind in self.kinds for word in ("--kind", kind)]
         numbers = ["--capacity-bytes", str(self.capacity_bytes), "--spin-us", str(self.spin_us)]
-        fault = ["--fault", self.fault, "--fault-at", str(self.fault_at)]
+        fault = ["--allow-faults"] if self.allow_faults else []
         place = ["--device", self.device, "--threads", str(self.threads), "--parent", str(os.getpid())]
         module = [sys.executable, "-m", "perfguard_suites.split_rpc", "serve"]
         return [*module, *self.source.arguments(), *kinds, *numbers, *place, *fault]
@@ -67,7 +67,11 @@ class SplitServer:
             raise ServerFailed(f"server process {self._process.pid}", "is running already", "stop or restart it")
         with tempfile.TemporaryFile() as complaints:
             process = subprocess.Popen(
-                self.settings.command(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=complaints
+                self.settings.command(),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=complaints,
+                env=child_environment(),
             )
             try:
                 said = _read_line(process, self.settings.startup_timeout_s, complaints)
@@ -115,10 +119,14 @@ class SplitServer:
             with contextlib.suppress(Exception):  # it is killed below if it does not want to
                 self._clients[0].stop(_STOP_TIMEOUT_S)
                 process.wait(_STOP_TIMEOUT_S)
+        self.close_clients()
+        _kill(process)
+
+    def close_clients(self) -> None:
+        """Close all channels; a server without clients leaves."""
         for client in self._clients:
             client.close()
         self._clients.clear()
-        _kill(process)
 
 
 @contextlib.contextmanager

@@ -51,9 +51,9 @@ class SplitModel:
         self.past = 0
         self._trusted = TrustedModel(config, weights, variant, client.channel, positions)
 
-    def start(self) -> None:
-        """Begin a new request: both sides forget all positions."""
-        self.client.start(self._trusted.positions, loans=self.variant.loans)
+    def start(self, fault: str = "none", fault_at: int = 1) -> None:
+        """Begin a new request: both sides forget all positions. `fault`: see `RpcClient.start`."""
+        self.client.start(self._trusted.positions, loans=self.variant.loans, fault=fault, fault_at=fault_at)
         self.past = 0
 
     @torch.inference_mode()

@@ -23,7 +23,7 @@ from perfguard_suites.split_rpc.config import CONFIGS, ModelConfig, config_of, f
 from perfguard_suites.split_rpc.errors import ConfigurationError
 from perfguard_suites.split_rpc.operations import ServerModel
 from perfguard_suites.split_rpc.replies import torch_dtype
-from perfguard_suites.split_rpc.session import FAULTS, Fault, Session
+from perfguard_suites.split_rpc.session import Session
 from perfguard_suites.split_rpc.weights import Weights, load_checkpoint, random_weights
 from perfguard_suites.transport.connect import DEFAULT_CAPACITY_BYTES, KINDS, Listener, full_endpoint, serve
 from perfguard_suites.transport.errors import ChannelUnavailable
@@ -84,8 +84,7 @@ def add_server_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--threads", type=int, default=0, help="torch threads; 0: torch's own choice")
     parser.add_argument("--parent", type=int, default=0, help="exit when this process is not the parent any more")
     parser.add_argument("--accept-timeout-s", type=float, default=60.0)
-    parser.add_argument("--fault", choices=FAULTS, default="none", help="misbehave in one operation: for tests")
-    parser.add_argument("--fault-at", type=int, default=1, help="which operation of a session that is")
+    parser.add_argument("--allow-faults", action="store_true", help="misbehave when a client asks for it: for tests")
 
 
 def run_server(options: argparse.Namespace) -> int:
@@ -116,7 +115,7 @@ def _serve_all(listeners: dict[str, Listener], model: ServerModel, options: argp
         try:
             channel = listener.accept(options.accept_timeout_s)
             try:
-                if Session(channel, model, Fault(options.fault, options.fault_at)).serve():
+                if Session(channel, model, options.allow_faults).serve():
                     stopped.set()
             finally:
                 channel.close()

@@ -63,6 +63,7 @@ class Session:
 
     channel: Channel
     model: ServerModel
+    faults_allowed: bool = False
     fault: Fault = field(default_factory=Fault)
     loans: bool = False
     ledger: list[tuple[int, ...]] = field(default_factory=list)
@@ -146,6 +147,10 @@ class Session:
         if type(positions) is not int:
             raise UnknownOperation("start: positions", f"{positions!r:.40} is not an integer")
         self.loans = bool(request.attributes.get("loans", False))
+        fault, at = request.attributes.get("fault", "none"), request.attributes.get("fault_at", 1)
+        if fault != "none" and not (self.faults_allowed and fault in FAULTS and type(at) is int):
+            raise UnknownOperation(f"start: fault {fault!r:.40}", "is not allowed here", "serve with --allow-faults")
+        self.fault = Fault(str(fault), int(at or 1))
         self._operations.start(positions)
         self.ledger.clear()
         return (), NO_ATTRIBUTES
