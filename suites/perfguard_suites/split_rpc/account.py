@@ -32,7 +32,7 @@ ARITHMETIC = (OWN, COMPUTE)
 
 
 class ServerStamps(NamedTuple):
-    """One row of the server's ledger: see `session.LEDGER_COLUMNS`."""
+    """One row of the server's ledger: see `protocol.LEDGER_COLUMNS`."""
 
     request_id: int
     ready_ns: int

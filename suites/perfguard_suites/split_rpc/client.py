@@ -13,7 +13,6 @@ import numpy.typing as npt
 
 from perfguard_suites.split_rpc import protocol
 from perfguard_suites.split_rpc.errors import BadReply
-from perfguard_suites.split_rpc.session import LEDGER_COLUMNS
 from perfguard_suites.transport.channel import NO_ATTRIBUTES, Channel, Message, Scalar, Stamps, Tensor
 from perfguard_suites.transport.dtypes import name_of
 from perfguard_suites.transport.errors import ChannelTimeout, RemoteError
@@ -110,23 +109,25 @@ class RpcClient:
         """Model, digest, device, dtype, threads, pid and peak resident bytes of the server."""
         return self._control(protocol.HEALTH, {}, timeout_s).attributes
 
-    def start(self, positions: int, *, loans: bool, fault: str = "none", fault_at: int = 1) -> None:
+    def start(
+        self, positions: int, *, loans: bool, masked: bool = False, fault: str = "none", fault_at: int = 1
+    ) -> None:
         """Begin a request of at most that many positions; the server forgets earlier ones.
 
-        `fault`, one of `session.FAULTS`: what the server shall do wrong in operation `fault_at`, if it allows that.
+        `fault`, one of `protocol.FAULTS`: what the server shall do wrong in operation `fault_at`, if it allows that.
         """
-        attributes: dict[str, Scalar] = {"positions": positions, "loans": loans}
+        attributes: dict[str, Scalar] = {"positions": positions, "loans": loans, "masked": masked}
         if fault != "none":
             attributes |= {"fault": fault, "fault_at": fault_at}
         self._control(protocol.START, attributes, self.timeout_s)
 
     def ledger(self) -> npt.NDArray[np.int64]:
-        """The server's stamps since the last time, shape (operations, `LEDGER_COLUMNS`). Raises `BadReply`."""
+        """The server's stamps since the last time, shape (operations, `protocol.LEDGER_COLUMNS`). Raises `BadReply`."""
         reply = self._control(protocol.LEDGER, {}, self.timeout_s)
         if len(reply.tensors) != 1 or reply.tensors[0].dtype != np.int64 or reply.tensors[0].ndim != 2:
             raise BadReply("ledger", "is no table of integers", "is the server of the same version?")
-        if reply.tensors[0].shape[1] != len(LEDGER_COLUMNS):
-            raise BadReply("ledger", f"has {reply.tensors[0].shape[1]} columns, not {len(LEDGER_COLUMNS)}")
+        if reply.tensors[0].shape[1] != len(protocol.LEDGER_COLUMNS):
+            raise BadReply("ledger", f"has {reply.tensors[0].shape[1]} columns, not {len(protocol.LEDGER_COLUMNS)}")
         return np.array(reply.tensors[0])
 
     def stop(self, timeout_s: float = 5.0) -> None:

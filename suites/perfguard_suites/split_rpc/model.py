@@ -8,7 +8,7 @@ from torch.nn import functional
 
 from perfguard_suites.split_rpc import arithmetic
 from perfguard_suites.split_rpc.config import ModelConfig
-from perfguard_suites.split_rpc.weights import EMBEDDING, FINAL_NORM, HEAD, Weights, module_weight, norm_weight
+from perfguard_suites.split_rpc.weights import EMBEDDING, FINAL_NORM, Weights, head_weight, module_weight, norm_weight
 
 
 class KeyValueCache:
@@ -76,7 +76,7 @@ class ReferenceModel:
             hidden = self._layers.layer(layer, hidden, self._cache, self.past)
         self.past += ids.shape[0]
         x = self._layers.norm(FINAL_NORM, hidden if every_position else hidden[-1:])
-        return functional.linear(x, self.weights[EMBEDDING if self.config.tied else HEAD]).cpu()
+        return functional.linear(x, self.weights[head_weight(self.config)]).cpu()
 
     def reset(self) -> None:
         """Forget all positions."""

@@ -6,19 +6,20 @@ names it. Results are computed straight into the reply's memory where device and
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from perfguard_suites.split_rpc import arithmetic, protocol
+from perfguard_suites.split_rpc import arithmetic, protect, protocol
 from perfguard_suites.split_rpc.config import ModelConfig
 from perfguard_suites.split_rpc.errors import UnknownOperation
 from perfguard_suites.split_rpc.model import KeyValueCache, LayerArithmetic
 from perfguard_suites.split_rpc.protocol import Operation
 from perfguard_suites.split_rpc.scores import score_shape, tokens_of
-from perfguard_suites.split_rpc.weights import EMBEDDING, HEAD, Weights, module_weight
+from perfguard_suites.split_rpc.weights import EMBEDDING, Weights, head_weight, module_weight
 
 
 class Place(Protocol):
@@ -36,7 +37,20 @@ class ServerModel:
         self.device = device
         self.weights = {name: tensor.to(device) for name, tensor in weights.items()}
         self.dtype = self.weights[EMBEDDING].dtype
-        self.head = self.weights[EMBEDDING if config.tied else HEAD]
+        self.masked: dict[str, Tensor] = {}
+        self._masked_lock = threading.Lock()
+        self.head_name = head_weight(config)
+        self.head = self.weights[self.head_name]
+
+    def prepare_masked(self) -> None:
+        """Quantise every linear weight, once: 8 bytes an element besides the weights themselves."""
+        with self._masked_lock:
+            if not self.masked:
+                names = [name for names in protocol.linear_operations(self.config).values() for name in names]
+                self.masked = {
+                    name: protect.resident(protect.quantise_weight(name, self.weights[name]).values, self.device)
+                    for name in dict.fromkeys(names)
+                }
 
     def tables(self, positions: int) -> tuple[Tensor, Tensor]:
         """Rotary tables in the compute dtype."""
@@ -56,6 +70,8 @@ class SessionOperations:
             protocol.EMBEDDING: self._embedding,
             protocol.LM_HEAD: self._lm_head,
             protocol.BATCH_LINEAR: self._batch_linear,
+            protocol.MASKED_LINEAR: self._masked_linear,
+            protocol.MASKED_HEAD: self._masked_head,
             protocol.MATMUL_SCORES: self._matmul_scores,
             protocol.MATMUL_VALUES: self._matmul_values,
             protocol.QKV_SCORES: self._qkv_scores,
@@ -108,6 +124,23 @@ class SessionOperations:
             if weight.shape[1] != x.shape[1]:
                 raise UnknownOperation(f"module {module!r}", f"takes {weight.shape[1]} columns, not {x.shape[1]}")
             torch.mm(x, weight.t(), out=place(x.shape[0], weight.shape[0]))
+
+    def _masked_linear(self, operation: Operation, tensors: Sequence[Tensor], place: Place) -> None:
+        names = [module_weight(operation.layer, module) for module in operation.modules]
+        self._masked_product(operation, names, tensors, place)
+
+    def _masked_head(self, operation: Operation, tensors: Sequence[Tensor], place: Place) -> None:
+        self._masked_product(operation, [self._model.head_name], tensors, place)
+
+    def _masked_product(
+        self, operation: Operation, names: Sequence[str], tensors: Sequence[Tensor], place: Place
+    ) -> None:
+        if not self._model.masked:
+            raise UnknownOperation(f"operation {operation}", "the session was not started masked", "start with masked")
+        (message,) = _expect(operation, tensors, (None, None))
+        for name in names:
+            product = protect.multiply(message, self._model.masked[name])
+            place(*product.shape, dtype=torch.int32).copy_(product)
 
     def _matmul_scores(self, operation: Operation, tensors: Sequence[Tensor], place: Place) -> None:
         config = self._config

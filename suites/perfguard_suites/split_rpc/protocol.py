@@ -9,8 +9,9 @@ from __future__ import annotations
 import functools
 from dataclasses import dataclass
 
+from perfguard_suites.split_rpc.config import ModelConfig
 from perfguard_suites.split_rpc.errors import UnknownOperation
-from perfguard_suites.split_rpc.weights import MODULES
+from perfguard_suites.split_rpc.weights import MODULES, head_weight, module_weight
 
 # Control messages: not part of a pass, counted apart.
 HEALTH = "health"
@@ -19,11 +20,18 @@ LEDGER = "ledger"
 STOP = "stop"
 CONTROL = (HEALTH, START, LEDGER, STOP)
 
+# The server's stamps of one operation, int64: when it was ready for the request, had its tensors on the device, had
+# computed, had the results on the host in the wire's type, had sent them.
+LEDGER_COLUMNS = ("request_id", "ready_ns", "taken_ns", "computed_ns", "converted_ns", "sent_ns")
+# What a server that is started for it can be asked to do wrong.
+FAULTS = ("none", "wrong-shape", "wrong-dtype", "wrong-id", "extra-tensor", "lie", "die", "stall")
+
 # Operations of a pass, each with the words that follow its name.
 EMBEDDING = "embedding"  # dtype of the reply
 LM_HEAD = "lm_head"
 BATCH_LINEAR = "batch_linear"  # layer, modules
 MASKED_LINEAR = "masked_linear"  # layer, modules
+MASKED_HEAD = "masked_head"
 MATMUL_SCORES = "matmul_scores"  # rows per block of the result, 0: dense
 MATMUL_VALUES = "matmul_values"  # rows per block of the weights
 QKV_SCORES = "qkv_scores"  # layer, rows, "resident" or "values"
@@ -35,6 +43,7 @@ OPERATIONS = (
     LM_HEAD,
     BATCH_LINEAR,
     MASKED_LINEAR,
+    MASKED_HEAD,
     MATMUL_SCORES,
     MATMUL_VALUES,
     QKV_SCORES,
@@ -42,6 +51,8 @@ OPERATIONS = (
     VALUES_OUTPUT,
     WHOLE_LAYER,
 )
+# Modules that share an input, and so a call.
+_GROUPS = (("q_proj", "k_proj", "v_proj"), ("o_proj",), ("gate_proj", "up_proj"), ("down_proj",))
 _LAYERED = (BATCH_LINEAR, MASKED_LINEAR, QKV_SCORES, RESIDENT_VALUES, VALUES_OUTPUT, WHOLE_LAYER)
 _ROWED = (MATMUL_SCORES, MATMUL_VALUES, QKV_SCORES, RESIDENT_VALUES, VALUES_OUTPUT)
 _KEYED = (RESIDENT_VALUES, VALUES_OUTPUT)
@@ -118,3 +129,14 @@ def _number(word: str) -> int:
     if not word.isdecimal() or len(word) > 9:
         raise ValueError(f"{word!r:.40} is no number")
     return int(word)
+
+
+def linear_operations(config: ModelConfig) -> dict[Operation, tuple[str, ...]]:
+    """Every linear call of the `linear_only` fusion with the names of its weights; the head last."""
+    found = {
+        Operation(BATCH_LINEAR, layer, modules): tuple(module_weight(layer, module) for module in modules)
+        for layer in range(config.layers)
+        for modules in _GROUPS
+    }
+    found[Operation(LM_HEAD)] = (head_weight(config),)
+    return found

@@ -13,11 +13,14 @@ import torch
 from torch import Tensor
 
 from perfguard_suites.split_rpc import protocol
+from perfguard_suites.split_rpc.calls import Steps
 from perfguard_suites.split_rpc.client import RpcClient
 from perfguard_suites.split_rpc.config import ModelConfig
+from perfguard_suites.split_rpc.errors import ConfigurationError
+from perfguard_suites.split_rpc.guards import Guard
 from perfguard_suites.split_rpc.timeline import Exchange, Timeline
 from perfguard_suites.split_rpc.traffic import Traffic, chunk_sizes
-from perfguard_suites.split_rpc.trusted import Steps, TrustedModel
+from perfguard_suites.split_rpc.trusted import TrustedModel
 from perfguard_suites.split_rpc.variants import Variant
 from perfguard_suites.split_rpc.weights import Weights
 from perfguard_suites.transport.dtypes import to_torch
@@ -40,20 +43,37 @@ class Pass:
 class SplitModel:
     """A model split between this process and the server at the other end of `client`.
 
-    `weights`: this process's share (`trusted_names`). `positions`: the longest request.
+    `weights`: this process's share (`trusted_names`). `positions`: the longest request. `guard`: of the variant's
+    protection (`guards.guard_for`). Raises `ConfigurationError` where there is a guard and no protection, or none where
+    there is.
     """
 
     def __init__(
-        self, config: ModelConfig, weights: Weights, variant: Variant, client: RpcClient, positions: int
+        self,
+        config: ModelConfig,
+        weights: Weights,
+        variant: Variant,
+        client: RpcClient,
+        positions: int,
+        guard: Guard | None = None,
     ) -> None:
+        if (guard is None) != (variant.protection == "none"):
+            raise ConfigurationError(f"variant {variant.name!r:.60}", "its protection and its guard do not match")
         self.variant = variant
         self.client = client
+        self.guard = guard
         self.past = 0
-        self._trusted = TrustedModel(config, weights, variant, client.channel, positions)
+        self._trusted = TrustedModel(config, weights, variant, client.channel, positions, guard)
 
     def start(self, fault: str = "none", fault_at: int = 1) -> None:
         """Begin a new request: both sides forget all positions. `fault`: see `RpcClient.start`."""
-        self.client.start(self._trusted.positions, loans=self.variant.loans, fault=fault, fault_at=fault_at)
+        self.client.start(
+            self._trusted.positions,
+            loans=self.variant.loans,
+            masked="masked" in self.variant.protection,
+            fault=fault,
+            fault_at=fault_at,
+        )
         self.past = 0
 
     @torch.inference_mode()

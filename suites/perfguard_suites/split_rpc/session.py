@@ -39,8 +39,6 @@ if TYPE_CHECKING:
 
 _IDLE_SLICE_S = 60.0
 MAX_LEDGER = 16384
-LEDGER_COLUMNS = ("request_id", "ready_ns", "taken_ns", "computed_ns", "converted_ns", "sent_ns")
-FAULTS = ("none", "wrong-shape", "wrong-dtype", "wrong-id", "extra-tensor", "lie", "die", "stall")
 
 
 @dataclass
@@ -148,16 +146,18 @@ class Session:
             raise UnknownOperation("start: positions", f"{positions!r:.40} is not an integer")
         self.loans = bool(request.attributes.get("loans", False))
         fault, at = request.attributes.get("fault", "none"), request.attributes.get("fault_at", 1)
-        if fault != "none" and not (self.faults_allowed and fault in FAULTS and type(at) is int):
+        if fault != "none" and not (self.faults_allowed and fault in protocol.FAULTS and type(at) is int):
             raise UnknownOperation(f"start: fault {fault!r:.40}", "is not allowed here", "serve with --allow-faults")
         self.fault = Fault(str(fault), int(at or 1))
+        if request.attributes.get("masked", False):
+            self.model.prepare_masked()
         self._operations.start(positions)
         self.ledger.clear()
         return (), NO_ATTRIBUTES
 
     def _take_ledger(self, request: Message) -> tuple[tuple[Array, ...], Mapping[str, Scalar]]:  # noqa: ARG002
-        """One row per operation since the last time, with `LEDGER_COLUMNS`."""
-        rows = np.array(self.ledger, np.int64).reshape(-1, len(LEDGER_COLUMNS))
+        """One row per operation since the last time, with `protocol.LEDGER_COLUMNS`."""
+        rows = np.array(self.ledger, np.int64).reshape(-1, len(protocol.LEDGER_COLUMNS))
         self.ledger.clear()
         return (rows,), NO_ATTRIBUTES
 

@@ -49,8 +49,11 @@ class Timeline:
 
     @property
     def own_stretches(self) -> list[Stretch]:
-        """The client's own work, under `client/own/`."""
-        return [Stretch(f"client/own/{name}", start_ns, end_ns) for name, start_ns, end_ns in self.own]
+        """The client's own work: the model's arithmetic under `client/own/`, what else it does as it is named."""
+        return [
+            Stretch(name if "/" in name else f"client/own/{name}", start_ns, end_ns)
+            for name, start_ns, end_ns in self.own
+        ]
 
     def finish(self) -> None:
         """The pass is over."""

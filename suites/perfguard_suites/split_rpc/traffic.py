@@ -87,7 +87,7 @@ class _Maker:
             yield self.linear(layer, wide, (hidden,))
         if last or variant.head_rows == "all":
             count = self.tokens if variant.head_rows == "all" else 1
-            yield CallShape("lm_head", -1, (self.wire(count, config.hidden),), (self.wire(count, config.vocabulary),))
+            yield self.product("head", -1, self.wire(count, config.hidden), (self.wire(count, config.vocabulary),))
 
     def attention(self, layer: int) -> Iterator[CallShape]:
         config, fusion = self.config, self.variant.fusion
@@ -112,10 +112,13 @@ class _Maker:
             yield self.linear(layer, query, (hidden,))
 
     def linear(self, layer: int, request: TensorShape, reply: tuple[TensorShape, ...]) -> CallShape:
-        if self.variant.protection == "masked":
+        return self.product("linear", layer, request, reply)
+
+    def product(self, what: str, layer: int, request: TensorShape, reply: tuple[TensorShape, ...]) -> CallShape:
+        if "masked" in self.variant.protection:
             as_field = [TensorShape(tensor.shape, "int32") for tensor in (request, *reply)]
-            return CallShape("masked_linear", layer, (as_field[0],), tuple(as_field[1:]))
-        return CallShape("batch_linear", layer, (request,), reply)
+            return CallShape(f"masked_{what}", layer, (as_field[0],), tuple(as_field[1:]))
+        return CallShape("batch_linear" if what == "linear" else "lm_head", layer, (request,), reply)
 
     def wire(self, *shape: int) -> TensorShape:
         return TensorShape(shape, self.variant.wire)

@@ -7,14 +7,15 @@ synchronous passes and pipelined ones alike. Results are read-only views of rece
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from perfguard_suites.split_rpc import arithmetic, protocol
+from perfguard_suites.split_rpc.calls import Call, Outgoing, Results, Steps
 from perfguard_suites.split_rpc.client import Expected
 from perfguard_suites.split_rpc.config import ModelConfig
+from perfguard_suites.split_rpc.guards import Guard
 from perfguard_suites.split_rpc.model import KeyValueCache
 from perfguard_suites.split_rpc.protocol import Operation
 from perfguard_suites.split_rpc.replies import torch_dtype, worth_lending
@@ -23,38 +24,27 @@ from perfguard_suites.split_rpc.timeline import Timeline
 from perfguard_suites.split_rpc.variants import Variant
 from perfguard_suites.split_rpc.weights import EMBEDDING, FINAL_NORM, Weights, norm_weight
 from perfguard_suites.transport.channel import Channel
-from perfguard_suites.transport.channel import Tensor as Array
 from perfguard_suites.transport.dtypes import from_torch, resolve, to_torch
-
-
-class Outgoing(NamedTuple):
-    """A tensor to be sent: to compute into, and as the channel takes it."""
-
-    tensor: Tensor
-    array: Array
-
-
-class Call(NamedTuple):
-    """A request that a pass waits for."""
-
-    operation: Operation
-    tensors: tuple[Array, ...]
-    expected: tuple[Expected, ...]
-
-
-Results = tuple[Tensor, ...]
-Steps = Generator[Call, Results, Tensor]
 
 
 class TrustedModel:
     """Tokens, norms, rotation, softmax, SiLU and residuals, for one variant, in float32.
 
     `weights`: the norms, and the embedding if the variant looks tokens up here. `positions`: room in the caches.
+    `guard`: protects linear calls.
     """
 
     def __init__(
-        self, config: ModelConfig, weights: Weights, variant: Variant, channel: Channel, positions: int
+        self,
+        config: ModelConfig,
+        weights: Weights,
+        variant: Variant,
+        channel: Channel,
+        positions: int,
+        guard: Guard | None = None,
     ) -> None:
+        self._guard = guard
+        self._masked = variant.protection in {"masked", "masked_verified"}
         self.config = config
         self.variant = variant
         self.positions = positions
@@ -78,7 +68,7 @@ class TrustedModel:
             return torch.empty(0)
         x = self._norm(FINAL_NORM, hidden if self.variant.head_rows == "all" else hidden[-1:])
         rows = x.tensor.shape[0]
-        (logits,) = yield self._call(Operation(protocol.LM_HEAD), [x], (rows, self.config.vocabulary))
+        (logits,) = yield from self._product(Operation(protocol.LM_HEAD), x, (rows, self.config.vocabulary))
         copied = logits.float() if not self._exact else logits.clone()
         self.timeline.mark("logits")
         return copied
@@ -111,13 +101,13 @@ class TrustedModel:
         self.timeline.mark("residual")
         x = self._norm(norm_weight(layer, "post_attention"), hidden)
         wide = (hidden.shape[0], config.intermediate)
-        gate, up = yield self._linear(layer, ("gate_proj", "up_proj"), x, wide, wide)
+        gate, up = yield from self._linear(layer, ("gate_proj", "up_proj"), x, wide, wide)
         gated = self._outgoing(*wide)
         arithmetic.silu_product(gate, up, self._work(gated))
         del gate, up
         self._seal(gated)
         self.timeline.mark("silu")
-        (down,) = yield self._linear(layer, ("down_proj",), gated, tuple(hidden.shape))
+        (down,) = yield from self._linear(layer, ("down_proj",), gated, tuple(hidden.shape))
         hidden.add_(down)
         self.timeline.mark("residual")
         return hidden
@@ -135,7 +125,7 @@ class TrustedModel:
             joined = yield from self._local_attention(layer, x, past)
         else:
             joined = yield from self._remote_attention(layer, x, past, mask)
-        (attended,) = yield self._linear(layer, ("o_proj",), joined, (joined.tensor.shape[0], self.config.hidden))
+        (attended,) = yield from self._linear(layer, ("o_proj",), joined, (joined.tensor.shape[0], self.config.hidden))
         return attended
 
     def _fused_scores(self, layer: int, x: Outgoing, past: int, *, resident: bool) -> Generator[Call, Results, Results]:
@@ -149,7 +139,7 @@ class TrustedModel:
         """Query as it came, (tokens, query_width); keys rotated and values in the cache."""
         config, tokens = self.config, x.tensor.shape[0]
         kv = (tokens, config.kv_width)
-        query, key, value = yield self._linear(
+        query, key, value = yield from self._linear(
             layer, ("q_proj", "k_proj", "v_proj"), x, (tokens, config.query_width), kv, kv
         )
         table = self._tables(past, tokens)
@@ -254,6 +244,9 @@ class TrustedModel:
 
     def _outgoing(self, *shape: int, dtype: str = "") -> Outgoing:
         """Memory to send: lent by the channel where the variant says so."""
+        if self._masked:  # what is sent is another tensor
+            tensor = torch.empty(shape)
+            return Outgoing(tensor, from_torch(tensor))
         if self.variant.loans and worth_lending(shape):
             array = self._channel.loan(shape, dtype or self._wire)
             return Outgoing(to_torch(array), array)
@@ -276,8 +269,19 @@ class TrustedModel:
     def _valued(self, name: str, layer: int, keys: int) -> Operation:
         return Operation(name, layer, rows=self.variant.rows, keys=keys)
 
-    def _linear(self, layer: int, modules: tuple[str, ...], x: Outgoing, *shapes: tuple[int, ...]) -> Call:
-        return self._call(Operation(protocol.BATCH_LINEAR, layer, modules), [x], *shapes)
+    def _linear(
+        self, layer: int, modules: tuple[str, ...], x: Outgoing, *shapes: tuple[int, ...]
+    ) -> Generator[Call, Results, Results]:
+        return self._product(Operation(protocol.BATCH_LINEAR, layer, modules), x, *shapes)
+
+    def _product(
+        self, operation: Operation, x: Outgoing, *shapes: tuple[int, ...]
+    ) -> Generator[Call, Results, Results]:
+        """A product with known weights: the one kind of call that a guard protects."""
+        plain = self._call(operation, [x], *shapes)
+        if self._guard is not None:
+            return (yield from self._guard.product(operation, x, plain, self.timeline))
+        return (yield plain)
 
     def _call(self, operation: Operation, sent: Sequence[Outgoing], *shapes: tuple[int, ...]) -> Call:
         wire = self.variant.wire

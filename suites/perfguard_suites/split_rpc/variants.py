@@ -10,7 +10,7 @@ from perfguard_suites.split_rpc.config import ModelConfig
 from perfguard_suites.split_rpc.errors import ConfigurationError
 
 Fusion = Literal["per_op", "qkv_scores", "trusted_minimal", "linear_only", "whole_layer"]
-Protection = Literal["none", "masked", "verified"]
+Protection = Literal["none", "masked", "verified", "masked_verified"]
 WIRES = ("float32", "bfloat16", "float16")
 # Unit roundoffs: half the distance from 1 to the next number (8, 11 and 24 significant bits).
 ROUNDOFF: Mapping[str, float] = {"float32": 2.0**-24, "float16": 2.0**-11, "bfloat16": 2.0**-8}
@@ -54,6 +54,8 @@ class Variant:
             raise ConfigurationError(
                 f"variant {self.name!r:.60}: wire", f"{self.wire!r:.40}", f"one of {', '.join(WIRES)}"
             )
+        if "masked" in self.protection and self.wire != "float32":
+            raise ConfigurationError(f"variant {self.name!r:.60}: wire", "masked messages are 32-bit field elements")
         if self.rows < 0 or not 1 <= self.chunks <= 32:
             raise ConfigurationError(f"variant {self.name!r:.60}", "rows or chunks out of range")
         if self.protection != "none" and self.fusion != "linear_only":
@@ -82,6 +84,7 @@ class Variant:
             "none": "server trusted not to look",
             "masked": "server sees no activations",
             "verified": "server cannot lie unnoticed",
+            "masked_verified": "server sees no activations, cannot lie unnoticed",
         }[self.protection]
 
     @property
@@ -90,8 +93,8 @@ class Variant:
         seen = []
         if self.embedding == "server":
             seen.append("token ids")
-        if self.protection == "masked":
-            return (*seen, "uniformly random field elements", "shapes and timing", "the head's input and the logits")
+        if "masked" in self.protection:
+            return (*seen, "uniformly random field elements")
         if not self.honest:
             return (*seen, "every activation: residual stream, norms, softmax, SiLU", "logits")
         seen += ["inputs and outputs of every linear module"]
@@ -131,6 +134,9 @@ VARIANTS: Mapping[str, Variant] = {
         _LINEAR,
         replace(_LINEAR, name="linear-pipelined", chunks=2),
         replace(_LINEAR, name="linear-bf16", wire="bfloat16"),
+        replace(_LINEAR, name="verified", protection="verified"),
+        replace(_LINEAR, name="masked", protection="masked"),
+        replace(_LINEAR, name="masked-verified", protection="masked_verified"),
         Variant("whole-layer", "whole_layer", "shm", loans=True, repeat_first=False),
     )
 }

@@ -40,6 +40,11 @@ def norm_weight(layer: int, which: str) -> str:
     return f"model.layers.{layer}.{which}_layernorm.weight"
 
 
+def head_weight(config: ModelConfig) -> str:
+    """The checkpoint's name of the head's weight: a tied one is the embedding's."""
+    return EMBEDDING if config.tied else HEAD
+
+
 def tensor_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
     """Name and shape of every tensor; linear weights are (outputs, inputs). A tied head has no tensor of its own."""
     hidden, wide = config.hidden, config.intermediate

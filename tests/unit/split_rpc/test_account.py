@@ -9,7 +9,7 @@ from perfguard_suites.split_rpc.account import account_of, call_stretches
 from perfguard_suites.split_rpc.clocks import best_offset, offset_of
 from perfguard_suites.split_rpc.errors import BadReply
 from perfguard_suites.split_rpc.overlap import merged, overlap_of
-from perfguard_suites.split_rpc.session import LEDGER_COLUMNS
+from perfguard_suites.split_rpc.protocol import LEDGER_COLUMNS
 from perfguard_suites.split_rpc.timeline import Exchange, Stretch, Timeline
 from perfguard_suites.transport.channel import Stamps
 
