@@ -80,7 +80,7 @@ def account_of(timeline: Timeline, ledger: npt.NDArray[np.int64], *, shared_memo
 
     Raises `BadReply` where the ledger does not hold exactly this pass's operations, or stamps are out of causal order.
     """
-    rows = [ServerStamps(*(int(value) for value in row)) for row in ledger]
+    rows = stamps_of(ledger)
     if [row.request_id for row in rows] != [exchange.request_id for exchange in timeline.exchanges]:
         raise BadReply("ledger", f"holds {len(rows)} operations, the pass made {len(timeline.exchanges)}")
     calls = [
@@ -102,6 +102,11 @@ def account_of(timeline: Timeline, ledger: npt.NDArray[np.int64], *, shared_memo
         work={name: ns / 1e9 for name, ns in work.items()},
         overlap=overlap_of(busy_client, busy_server),
     )
+
+
+def stamps_of(ledger: npt.NDArray[np.int64]) -> list[ServerStamps]:
+    """The rows of a server's ledger."""
+    return [ServerStamps(*(int(value) for value in row)) for row in ledger]
 
 
 def _moving(shared_memory: bool) -> str:

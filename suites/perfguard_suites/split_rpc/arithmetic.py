@@ -28,8 +28,8 @@ def block_views(packed: Tensor, heads: int, tokens: int, past: int, rows: int) -
 
 def rms_norm(x: Tensor, weight: Tensor, eps: float, out: Tensor | None = None) -> Tensor:
     """Over the last dimension of x, (tokens, hidden): x / sqrt(mean(x^2) + eps) * weight."""
-    scale = x.square().mean(-1, keepdim=True).add_(eps).rsqrt_()
-    return torch.mul(x, scale, out=out).mul_(weight) if out is not None else (x * scale).mul_(weight)
+    normed = functional.rms_norm(x, weight.shape, weight, eps)
+    return normed if out is None else out.copy_(normed)
 
 
 def rotary_frequencies(config: ModelConfig) -> Tensor:

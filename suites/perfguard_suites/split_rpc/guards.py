@@ -41,7 +41,7 @@ def quantised_groups(config: ModelConfig, weights: Weights) -> dict[Operation, L
     """The modules of every linear call, quantised; some seconds for large models."""
     return {
         operation: protect.LinearGroup(
-            protocol.method_of(operation), tuple(protect.quantise_weight(name, weights[name]) for name in names)
+            operation.method, tuple(protect.quantise_weight(name, weights[name]) for name in names)
         )
         for operation, names in protocol.linear_operations(config).items()
     }
@@ -129,9 +129,7 @@ class VerifiedGuard:
         begin_s = perf_counter()
         arithmetic = {"float32": protect.FP32, "bfloat16": protect.BF16_WIRE, "float16": protect.FP16_WIRE}[wire]
         self._checks: Mapping[Operation, FloatCheck] = {
-            operation: protect.float_check(
-                protocol.method_of(operation), [weights[name] for name in names], arithmetic, entropy
-            )
+            operation: protect.float_check(operation.method, [weights[name] for name in names], arithmetic, entropy)
             for operation, names in protocol.linear_operations(config).items()
         }
         self.offline_s = perf_counter() - begin_s

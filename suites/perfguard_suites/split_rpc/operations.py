@@ -19,7 +19,7 @@ from perfguard_suites.split_rpc.errors import UnknownOperation
 from perfguard_suites.split_rpc.model import KeyValueCache, LayerArithmetic
 from perfguard_suites.split_rpc.protocol import Operation
 from perfguard_suites.split_rpc.scores import score_shape, tokens_of
-from perfguard_suites.split_rpc.weights import EMBEDDING, Weights, head_weight, module_weight
+from perfguard_suites.split_rpc.weights import EMBEDDING, MODULES, Weights, head_weight, module_weight
 
 
 class Place(Protocol):
@@ -37,6 +37,11 @@ class ServerModel:
         self.device = device
         self.weights = {name: tensor.to(device) for name, tensor in weights.items()}
         self.dtype = self.weights[EMBEDDING].dtype
+        self.transposed = {
+            (layer, module): self.weights[module_weight(layer, module)].t()
+            for layer in range(config.layers)
+            for module in MODULES
+        }
         self.masked: dict[str, Tensor] = {}
         self._masked_lock = threading.Lock()
         self.head_name = head_weight(config)
@@ -67,6 +72,7 @@ class SessionOperations:
         self._room = self._limit = 0  # positions allocated, and those of this request
         self._past = [0] * model.config.layers
         self._table: Mapping[str, Callable[[Operation, Sequence[Tensor], Place], None]] = {
+            protocol.RELAY: self._relay,
             protocol.EMBEDDING: self._embedding,
             protocol.LM_HEAD: self._lm_head,
             protocol.BATCH_LINEAR: self._batch_linear,
@@ -106,6 +112,9 @@ class SessionOperations:
 
     # -- the operations
 
+    def _relay(self, operation: Operation, tensors: Sequence[Tensor], place: Place) -> None:  # noqa: ARG002
+        place(operation.elements).zero_()
+
     def _embedding(self, operation: Operation, tensors: Sequence[Tensor], place: Place) -> None:
         (ids,) = _expect(operation, tensors, (None,))
         config = self._config
@@ -118,12 +127,14 @@ class SessionOperations:
         torch.mm(x, self._model.head.t(), out=place(x.shape[0], self._config.vocabulary))
 
     def _batch_linear(self, operation: Operation, tensors: Sequence[Tensor], place: Place) -> None:
-        weights = [self._weight(operation, module) for module in operation.modules]
-        (x,) = _expect(operation, tensors, (None, weights[0].shape[1]))
-        for module, weight in zip(operation.modules, weights, strict=True):
-            if weight.shape[1] != x.shape[1]:
-                raise UnknownOperation(f"module {module!r}", f"takes {weight.shape[1]} columns, not {x.shape[1]}")
-            torch.mm(x, weight.t(), out=place(x.shape[0], weight.shape[0]))
+        weights, layer = self._model.transposed, operation.layer
+        (x,) = _expect(operation, tensors, (None, None))
+        rows, columns = x.shape
+        for module in operation.modules:
+            weight = weights[layer, module]
+            if weight.shape[0] != columns:
+                raise UnknownOperation(f"module {module!r}", f"takes {weight.shape[0]} columns, not {columns}")
+            torch.mm(x, weight, out=place(rows, weight.shape[1]))
 
     def _masked_linear(self, operation: Operation, tensors: Sequence[Tensor], place: Place) -> None:
         names = [module_weight(operation.layer, module) for module in operation.modules]
@@ -164,7 +175,7 @@ class SessionOperations:
         config, layer = self._config, operation.layer
         (x,) = _expect(operation, tensors, (None, config.hidden))
         past, end = self._advance(layer, x.shape[0])
-        project = {module: self._layers.linear(layer, module, x) for module in ("q_proj", "k_proj", "v_proj")}
+        project = {m: torch.mm(x, self._model.transposed[layer, m]) for m in ("q_proj", "k_proj", "v_proj")}
         cosines, sines = self._cosines[past:end], self._sines[past:end]
         heads = arithmetic.by_head(project["q_proj"], config.heads)
         query = arithmetic.rotate(heads, cosines, sines, torch.empty(heads.shape, dtype=x.dtype, device=x.device))
@@ -195,8 +206,7 @@ class SessionOperations:
 
         self._values(operation, tensors[0], self._resident(operation), keep)
         joined = mixed[0].transpose(0, 1).reshape(-1, config.query_width)
-        weight = self._weight(operation, "o_proj")
-        torch.mm(joined, weight.t(), out=place(joined.shape[0], config.hidden))
+        torch.mm(joined, self._model.transposed[operation.layer, "o_proj"], out=place(joined.shape[0], config.hidden))
 
     def _whole_layer(self, operation: Operation, tensors: Sequence[Tensor], place: Place) -> None:
         (hidden,) = _expect(operation, tensors, (None, self._config.hidden))
@@ -254,9 +264,6 @@ class SessionOperations:
             raise UnknownOperation(f"layer {layer}", f"holds {self._past[layer]} values, not {keys}")
         return self._cache.values[layer][:, :keys]
 
-    def _weight(self, operation: Operation, module: str) -> Tensor:
-        return self._model.weights[module_weight(operation.layer, module)]
-
     def _check_heads(self, operation: Operation, shared: Tensor) -> None:
         if shared.shape[0] not in {self._config.heads, self._config.kv_heads}:
             raise UnknownOperation(f"operation {operation}", f"{shared.shape[0]} heads of keys or values")
@@ -264,13 +271,17 @@ class SessionOperations:
 
 def _expect(operation: Operation, tensors: Sequence[Tensor], *shapes: tuple[int | None, ...]) -> Sequence[Tensor]:
     """The tensors, if they are as many as these shapes and fit them (None: any extent)."""
-    fits = len(tensors) == len(shapes) and all(
-        tensor.ndim == len(shape)
-        and all(extent in {None, found} for extent, found in zip(shape, tensor.shape, strict=True))
-        for tensor, shape in zip(tensors, shapes, strict=True)
-    )
+    fits = len(tensors) == len(shapes)
+    if fits:
+        for tensor, shape in zip(tensors, shapes, strict=True):
+            found = tensor.shape
+            if len(found) != len(shape):
+                fits = False
+            else:
+                for extent, wanted in zip(found, shape, strict=True):
+                    fits = fits and wanted in {None, extent}
     if not fits:
-        found = ", ".join(str(tuple(tensor.shape)) for tensor in tensors) or "nothing"
-        wanted = ", ".join(str(shape).replace("None", "any") for shape in shapes)
-        raise UnknownOperation(f"operation {operation}", f"was given {found}", f"it takes {wanted}")
+        given = ", ".join(str(tuple(tensor.shape)) for tensor in tensors) or "nothing"
+        taken = ", ".join(str(shape).replace("None", "any") for shape in shapes)
+        raise UnknownOperation(f"operation {operation}", f"was given {given}", f"it takes {taken}")
     return tensors

@@ -38,7 +38,9 @@ QKV_SCORES = "qkv_scores"  # layer, rows, "resident" or "values"
 RESIDENT_VALUES = "resident_values"  # layer, rows, keys
 VALUES_OUTPUT = "values_output"  # layer, rows, keys
 WHOLE_LAYER = "whole_layer"  # layer
+RELAY = "relay"  # elements of the reply; no part of a pass: what a call costs that computes nothing
 OPERATIONS = (
+    RELAY,
     EMBEDDING,
     LM_HEAD,
     BATCH_LINEAR,
@@ -59,13 +61,13 @@ _KEYED = (RESIDENT_VALUES, VALUES_OUTPUT)
 _MODULED = (BATCH_LINEAR, MASKED_LINEAR)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Operation:
     """One remote operation. What does not apply to it keeps its default.
 
     `rows`: rows per block of packed causal scores, 0 for dense ones; `keys`: how many of the resident values the
     attention weights are for (a later chunk's may be there already); `resident`: values stay on the server; `dtype`:
-    of the reply, where no tensor of the request says it.
+    of the reply, where no tensor of the request says it; `elements`: of a relay's reply.
     """
 
     name: str
@@ -75,8 +77,11 @@ class Operation:
     keys: int = 0
     resident: bool = False
     dtype: str = ""
+    elements: int = 0
 
-    def __str__(self) -> str:
+    @functools.cached_property
+    def method(self) -> str:
+        """The method of a message that asks for it."""
         words = [self.name]
         if self.name in _LAYERED:
             words.append(str(self.layer))
@@ -90,13 +95,12 @@ class Operation:
             words.append("resident" if self.resident else "values")
         if self.name == EMBEDDING:
             words.append(self.dtype)
+        if self.name == RELAY:
+            words.append(str(self.elements))
         return "/".join(words)
 
-
-@functools.lru_cache(maxsize=4096)
-def method_of(operation: Operation) -> str:
-    """The method of a message that asks for this operation."""
-    return str(operation)
+    def __str__(self) -> str:
+        return self.method
 
 
 @functools.lru_cache(maxsize=4096)
@@ -115,6 +119,7 @@ def parse(method: str) -> Operation:
         keys = _number(words.pop(0)) if name in _KEYED else 0
         keeping = words.pop(0) if name == QKV_SCORES else "values"
         dtype = words.pop(0) if name == EMBEDDING else ""
+        elements = _number(words.pop(0)) if name == RELAY else 0
     except (IndexError, ValueError) as error:
         raise UnknownOperation(f"operation {method!r:.120}", f"a word is missing or no number: {error}") from error
     for module in modules:
@@ -122,7 +127,7 @@ def parse(method: str) -> Operation:
             raise UnknownOperation(f"module {module!r:.60}", "is unknown", f"one of {', '.join(MODULES)}")
     if words or keeping not in {"resident", "values"} or len(set(modules)) != len(modules):
         raise UnknownOperation(f"operation {method!r:.120}", "has words too many, or one twice")
-    return Operation(name, layer, modules, rows, keys, keeping == "resident", dtype)
+    return Operation(name, layer, modules, rows, keys, keeping == "resident", dtype, elements)
 
 
 def _number(word: str) -> int:

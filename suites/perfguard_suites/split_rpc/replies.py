@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -34,14 +33,19 @@ def worth_lending(shape: tuple[int, ...]) -> bool:
 
 
 class ReplyTensors:
-    """The results of one request: `place` gives memory to compute in, `arrays` what is sent, in the wire's dtype."""
+    """The results of one request: `place` gives memory to compute in, `arrays` what is sent, in the wire's dtype.
+
+    One for each session and wire; `arrays` hands the results over and forgets them.
+    """
 
     def __init__(self, channel: Channel, wire: str, device: str, dtype: torch.dtype, *, loans: bool) -> None:
         self._channel = channel
-        self._wire = wire
+        self._sent_as = torch_dtype(wire)
+        self._lent_as = resolve(wire)
         self._device = device
         self._dtype = dtype
         self._loans = loans
+        self._in_place = loans and device == "cpu" and dtype == self._sent_as
         self._placed: list[tuple[Tensor, Array | None]] = []
 
     def place(self, *shape: int, dtype: torch.dtype | None = None) -> Tensor:
@@ -49,32 +53,26 @@ class ReplyTensors:
 
         `dtype` other than the compute dtype is an exact type: it is sent as it is.
         """
-        wanted = dtype or self._dtype
-        sent_as = wanted if dtype else torch_dtype(self._wire)
-        if self._device == "cpu" and self._loans and wanted == sent_as and worth_lending(shape):
-            array = self._channel.loan(shape, _name(sent_as))
+        if self._in_place and dtype is None and worth_lending(shape):
+            array = self._channel.loan(shape, self._lent_as)
             self._placed.append((to_torch(array), array))
         else:
-            self._placed.append((torch.empty(shape, dtype=wanted, device=self._device), None))
+            self._placed.append((torch.empty(shape, dtype=dtype or self._dtype, device=self._device), None))
         return self._placed[-1][0]
 
     def arrays(self) -> tuple[Array, ...]:
         """What to send: results moved to the host and into the wire's dtype where they are not there yet."""
-        return tuple([self._sendable(tensor) if array is None else array for tensor, array in self._placed])
+        placed, self._placed = self._placed, []
+        return tuple([self._sendable(tensor) if array is None else array for tensor, array in placed])
+
+    def drop(self) -> None:
+        """Forget the results of a request that failed."""
+        self._placed = []
 
     def _sendable(self, tensor: Tensor) -> Array:
-        sent_as = torch_dtype(self._wire) if tensor.dtype == self._dtype else tensor.dtype
-        if not self._loans or not worth_lending(tuple(tensor.shape)):
+        sent_as = self._sent_as if tensor.dtype == self._dtype else tensor.dtype
+        if not self._loans or not worth_lending(tensor.shape):
             return from_torch(tensor.to("cpu", sent_as))
-        array = self._channel.loan(tuple(tensor.shape), _name(sent_as))
+        array = self._channel.loan(tensor.shape, resolve(str(sent_as).removeprefix("torch.")))
         to_torch(array).copy_(tensor)
         return array
-
-
-def wire_name(array: Any) -> str:
-    """The wire's name of a received array's dtype."""
-    return str(array.dtype.name)
-
-
-def _name(dtype: torch.dtype) -> Any:
-    return resolve(str(dtype).removeprefix("torch."))

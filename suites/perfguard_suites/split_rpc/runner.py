@@ -12,7 +12,6 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from perfguard_suites.split_rpc import protocol
 from perfguard_suites.split_rpc.calls import Steps
 from perfguard_suites.split_rpc.client import RpcClient
 from perfguard_suites.split_rpc.config import ModelConfig
@@ -92,7 +91,7 @@ class SplitModel:
             head = index == len(sizes) - 1 or self.variant.head_rows == "all"
             parts.append(self._trusted.steps(ids[at : at + size], self.past + at, head=head))
             at += size
-        logits = _drive(self.client, parts, timeline)
+        logits = drive(self.client, parts, timeline)
         timeline.finish()
         self.past += len(ids)
         now_sent, now_received = channel.payload_bytes()
@@ -104,7 +103,7 @@ class SplitModel:
         return self.client.ledger()
 
 
-def _drive(client: RpcClient, parts: Sequence[Steps], timeline: Timeline) -> list[Tensor]:
+def drive(client: RpcClient, parts: Sequence[Steps], timeline: Timeline) -> list[Tensor]:
     """Run the chunks to their ends, each with one call in flight, in turn.
 
     The server answers in order and each chunk goes on in that order, so that an earlier chunk is never behind a later
@@ -120,7 +119,7 @@ def _drive(client: RpcClient, parts: Sequence[Steps], timeline: Timeline) -> lis
             done[index] = stop.value
             return
         built_ns = timeline.last_ns
-        pending = client.submit(protocol.method_of(call.operation), call.tensors, call.expected)
+        pending = client.submit(call.operation.method, call.tensors, call.expected)
         timeline.last_ns = pending.sent_ns
         waiting.append((index, built_ns))
 

@@ -20,9 +20,10 @@ import torch
 from perfguard_suites.split_rpc import protocol
 from perfguard_suites.split_rpc.errors import SplitError, UnknownOperation
 from perfguard_suites.split_rpc.operations import ServerModel, SessionOperations
-from perfguard_suites.split_rpc.replies import ReplyTensors, wire_name
+from perfguard_suites.split_rpc.replies import ReplyTensors
+from perfguard_suites.split_rpc.variants import WIRES
 from perfguard_suites.transport.channel import NO_ATTRIBUTES, Channel, Message, Scalar
-from perfguard_suites.transport.dtypes import to_torch
+from perfguard_suites.transport.dtypes import name_of, to_torch
 from perfguard_suites.transport.errors import (
     CapacityExceeded,
     ChannelTimeout,
@@ -68,6 +69,8 @@ class Session:
 
     def __post_init__(self) -> None:
         self._operations = SessionOperations(self.model)
+        self._on_gpu = self.model.device.startswith("cuda")
+        self._places: dict[str, ReplyTensors] = {}
         self._controls = {
             protocol.HEALTH: self._health,
             protocol.START: self._start,
@@ -100,19 +103,24 @@ class Session:
             tensors, attributes = control(request)
             self.channel.send(Message(request.method, tensors, attributes, request.request_id, None, request.stamps))
             return
-        fault = self.fault.due()
+        fault = self.fault.due() if self.faults_allowed else "none"
         operation = protocol.parse(request.method)
-        model = self.model
         arrays = request.tensors
-        wire = wire_name(arrays[0]) if operation.name != protocol.EMBEDDING and arrays else operation.dtype
-        inputs = [_moved(array, model) for array in arrays]
-        _settle(model.device)
+        wire = operation.dtype or (name_of(arrays[0].dtype) if arrays else "float32")
+        inputs = [self._moved(array) for array in arrays]
+        if self._on_gpu:
+            torch.cuda.synchronize()
         taken_ns = perf_counter_ns()
-        places = ReplyTensors(self.channel, wire or "float32", model.device, model.dtype, loans=self.loans)
+        places = self._places.get(wire) or self._places_of(wire)
         if fault in {"die", "stall"}:
             _misbehave(fault)
-        self._operations.compute(operation, inputs, places.place)
-        _settle(model.device)
+        try:
+            self._operations.compute(operation, inputs, places.place)
+        except BaseException:
+            places.drop()
+            raise
+        if self._on_gpu:
+            torch.cuda.synchronize()
         computed_ns = perf_counter_ns()
         results = places.arrays()
         converted_ns = perf_counter_ns()
@@ -123,6 +131,20 @@ class Session:
         sent_ns = perf_counter_ns()
         if len(self.ledger) < MAX_LEDGER:
             self.ledger.append((request.request_id, ready_ns, taken_ns, computed_ns, converted_ns, sent_ns))
+
+    def _moved(self, array: Array) -> torch.Tensor:
+        """A received tensor on the device, in its compute dtype unless its values are integers."""
+        tensor, model = to_torch(array), self.model
+        if not self._on_gpu and (tensor.dtype == model.dtype or not tensor.is_floating_point()):
+            return tensor
+        return tensor.to(model.device, model.dtype if tensor.is_floating_point() else tensor.dtype)
+
+    def _places_of(self, wire: str) -> ReplyTensors:
+        if wire not in WIRES:
+            wire = "float32"
+        places = ReplyTensors(self.channel, wire, self.model.device, self.model.dtype, loans=self.loans)
+        self._places[wire] = places
+        return places
 
     # -- controls
 
@@ -145,6 +167,7 @@ class Session:
         if type(positions) is not int:
             raise UnknownOperation("start: positions", f"{positions!r:.40} is not an integer")
         self.loans = bool(request.attributes.get("loans", False))
+        self._places.clear()
         fault, at = request.attributes.get("fault", "none"), request.attributes.get("fault_at", 1)
         if fault != "none" and not (self.faults_allowed and fault in protocol.FAULTS and type(at) is int):
             raise UnknownOperation(f"start: fault {fault!r:.40}", "is not allowed here", "serve with --allow-faults")
@@ -174,17 +197,6 @@ def peak_rss_bytes() -> int:
 def device_name(device: str) -> str:
     """What computes: the GPU's name, or `cpu`."""
     return torch.cuda.get_device_name() if device.startswith("cuda") else device
-
-
-def _moved(array: Array, model: ServerModel) -> torch.Tensor:
-    """A received tensor on the device, in its compute dtype unless its values are integers."""
-    tensor = to_torch(array)
-    return tensor.to(model.device, model.dtype) if tensor.is_floating_point() else tensor.to(model.device)
-
-
-def _settle(device: str) -> None:
-    if device.startswith("cuda"):
-        torch.cuda.synchronize()
 
 
 def _misbehave(fault: str) -> None:

@@ -6,6 +6,7 @@ synchronous passes and pipelined ones alike. Results are read-only views of rece
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Generator, Sequence
 
 import torch
@@ -272,7 +273,7 @@ class TrustedModel:
     def _linear(
         self, layer: int, modules: tuple[str, ...], x: Outgoing, *shapes: tuple[int, ...]
     ) -> Generator[Call, Results, Results]:
-        return self._product(Operation(protocol.BATCH_LINEAR, layer, modules), x, *shapes)
+        return self._product(_linear_operation(layer, modules), x, *shapes)
 
     def _product(
         self, operation: Operation, x: Outgoing, *shapes: tuple[int, ...]
@@ -286,3 +287,8 @@ class TrustedModel:
     def _call(self, operation: Operation, sent: Sequence[Outgoing], *shapes: tuple[int, ...]) -> Call:
         wire = self.variant.wire
         return Call(operation, tuple([out.array for out in sent]), tuple([Expected(shape, wire) for shape in shapes]))
+
+
+@functools.cache
+def _linear_operation(layer: int, modules: tuple[str, ...]) -> Operation:
+    return Operation(protocol.BATCH_LINEAR, layer, modules)
