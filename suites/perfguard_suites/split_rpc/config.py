@@ -90,7 +90,7 @@ CONFIGS: Mapping[str, ModelConfig] = {
     for config in (
         ModelConfig("tiny", 64, 2, 4, 2, 16, 160, 256, 256),
         # Seconds on two cores, with products that outweigh the fixed cost of its 26 to 18 calls.
-        ModelConfig("small", 768, 4, 12, 3, 64, 2048, 8192, 1024),
+        ModelConfig("small", 768, 4, 24, 6, 32, 2048, 8192, 1024),
         # config.json as published with Llama-3.2-1B.
         ModelConfig(
             "llama-1b",

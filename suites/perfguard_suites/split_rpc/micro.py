@@ -1,6 +1,7 @@
 """Micro-measurements for the time model: calls that compute nothing, single products, single steps of the client.
 
 Each is measured once per sweep; a field of variants sweeps between its rounds, so that the machine's drift is in both.
+Means, not medians: what a busy machine adds to short measurements now and then, a long pass pays for on the average.
 """
 
 from __future__ import annotations
@@ -8,15 +9,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from statistics import median
+from statistics import fmean
 from time import perf_counter
 
 import torch
 from torch import Tensor
 
 from perfguard_suites.split_rpc import arithmetic, protect, protocol
-from perfguard_suites.split_rpc.account import account_of, call_stretches, stamps_of
-from perfguard_suites.split_rpc.calls import Call, Outgoing, Steps
+from perfguard_suites.split_rpc.account import COMPUTE, call_stretches, stamps_of
+from perfguard_suites.split_rpc.calls import Call, Steps
 from perfguard_suites.split_rpc.client import Expected, RpcClient
 from perfguard_suites.split_rpc.config import ModelConfig
 from perfguard_suites.split_rpc.protocol import Operation
@@ -59,28 +60,52 @@ class MicroSweeps:
             self._points.setdefault(tuple(sorted(features.items())), []).append(seconds)
 
     def fit(self) -> TimeModel:
-        """The time model of the medians over sweeps."""
+        """The time model of the means over sweeps."""
         transports: dict[Transport, list[SizePoint]] = {}
         for (transport, sent, received), seconds in self._calls.items():
-            transports.setdefault(transport, []).append(SizePoint(sent, received, tuple(seconds)))
-        points = [Point(dict(features), median(seconds)) for features, seconds in self._points.items()]
+            transports.setdefault(transport, []).append(SizePoint(sent, received, (fmean(seconds),)))
+        points = [Point(dict(features), fmean(seconds)) for features, seconds in self._points.items()]
         return fit(transports, points)
 
     # -- one call each
 
     def _relay(self, transport: Transport, sent: int, received: int) -> float:
-        """Seconds of a call outside the server's arithmetic: the median of some."""
+        """Seconds of a call outside the server's arithmetic, between products as in a pass: the mean of some."""
         kind, loans = transport
         client = self.clients[kind]
         client.start(1, loans=loans)
-        operation = Operation(protocol.RELAY, elements=max(1, received // 4))
-        account = []
+        relay = Operation(protocol.RELAY, elements=max(1, received // 4))
+        timeline = Timeline()
+        steps = _between(client, self._product(), relay, max(1, sent // 4), loans, timeline)
+        drive(client, [steps], timeline)
+        seconds = []
+        for exchange, row in zip(timeline.exchanges, stamps_of(client.ledger()), strict=True):
+            if exchange.method == relay.method:
+                stretches = call_stretches(exchange, row, shared_memory=kind == "shm").stretches
+                seconds.append(sum(s.end_ns - s.start_ns for s in stretches if s.name != COMPUTE) / 1e9)
+        return fmean(seconds)
+
+    def _product(self) -> Call:
+        """A product that keeps the server busy for a while, as a pass does between any two calls."""
+        config = self.config
+        inputs = (from_torch(torch.ones(self.prompt, config.hidden)),)
+        expected = (Expected((self.prompt, config.query_width), "float32"),)
+        return Call(Operation(protocol.BATCH_LINEAR, 0, ("q_proj",)), inputs, expected)
+
+    def _seconds(self, step: Callable[[], object]) -> float:
+        """A step of the client's, after waiting for the server as in a pass: threads asleep, caches cold."""
+        client, taken, product = self.clients[self.variants[-1].channel], [], self._product()
         for _ in range(_REPEATS):
-            timeline = Timeline()
-            drive(client, [_one_call(client, operation, max(1, sent // 4), loans, timeline)], timeline)
-            timeline.finish()
-            account.append(account_of(timeline, client.ledger(), shared_memory=kind == "shm").non_compute_s)
-        return median(account)
+            client.submit(product.operation.method, product.tensors, product.expected)
+            client.collect()
+            begin_s = perf_counter()
+            step()
+            taken.append(perf_counter() - begin_s)
+        client.ledger()
+        return fmean(taken)
+
+    def _timed(self, name: str, elements: int, step: Callable[[], Tensor]) -> Point:
+        return Point({f"{name} steps": 1.0, name: float(elements)}, self._seconds(step))
 
     def _products(self) -> Iterator[Point]:
         """Single products on the server, of the prompt's rows and of one."""
@@ -123,7 +148,7 @@ class MicroSweeps:
         drive(client, [_calls([Call(each, inputs, expected) for each in (before or operation, operation)])], timeline)
         rows = stamps_of(client.ledger())
         stretches = call_stretches(timeline.exchanges[-1], rows[-1], shared_memory=False).stretches
-        seconds = sum(s.end_ns - s.start_ns for s in stretches if s.name == "server/compute") / 1e9
+        seconds = sum(s.end_ns - s.start_ns for s in stretches if s.name == COMPUTE) / 1e9
         return Point(compute_features(self.config, call), seconds)
 
     # -- the client's own
@@ -133,15 +158,17 @@ class MicroSweeps:
         for tokens in (self.prompt, max(2, self.prompt // 4), 1):
             hidden, weight = torch.rand(tokens, config.hidden), torch.rand(config.hidden)
             out = torch.empty_like(hidden)
-            yield _timed("norm", hidden.numel(), partial(arithmetic.rms_norm, hidden, weight, 1e-5, out))
-            yield _timed("residual", hidden.numel(), partial(hidden.add_, out))
+            yield self._timed("norm", hidden.numel(), partial(arithmetic.rms_norm, hidden, weight, 1e-5, out))
+            yield self._timed("residual", hidden.numel(), partial(hidden.add_, out))
             wide = torch.rand(tokens, config.intermediate)
-            yield _timed("silu", wide.numel(), partial(arithmetic.silu_product, wide, wide, torch.empty_like(wide)))
+            yield self._timed(
+                "silu", wide.numel(), partial(arithmetic.silu_product, wide, wide, torch.empty_like(wide))
+            )
             mask = arithmetic.causal_mask(tokens, self.prompt - tokens) if tokens > 1 else None
             scores = torch.rand(config.heads, tokens, self.prompt)
             spare = torch.empty_like(scores)
-            yield _timed("softmax", scores.numel(), partial(arithmetic.masked_softmax, scores, mask, spare))
-            yield _timed("copy", scores.numel(), partial(spare.copy_, scores))
+            yield self._timed("softmax", scores.numel(), partial(arithmetic.masked_softmax, scores, mask, spare))
+            yield self._timed("copy", scores.numel(), partial(spare.copy_, scores))
             yield from self._turning(tokens)
 
     def _turning(self, tokens: int) -> Iterator[Point]:
@@ -149,11 +176,11 @@ class MicroSweeps:
         heads = arithmetic.by_head(torch.rand(tokens, config.query_width), config.heads)
         tables = arithmetic.rotary_tables(config, tokens)
         out = torch.empty(heads.shape)
-        yield _timed("rotary", heads.numel(), lambda: arithmetic.rotate(heads, *tables, out))
+        yield self._timed("rotary", heads.numel(), lambda: arithmetic.rotate(heads, *tables, out))
         kept = torch.rand(config.kv_heads, self.prompt, config.head_dim)
         scores = config.heads * tokens * self.prompt
-        yield _timed("attention", scores, lambda: arithmetic.attention(out, kept, kept, self.prompt - tokens))
-        seconds = _seconds(lambda: out.copy_(heads))
+        yield self._timed("attention", scores, lambda: arithmetic.attention(out, kept, kept, self.prompt - tokens))
+        seconds = self._seconds(lambda: out.copy_(heads))
         yield Point({"moved": float(heads.numel())}, seconds)
 
     def _casts(self) -> Iterator[Point]:
@@ -161,7 +188,7 @@ class MicroSweeps:
             for rows in (self.prompt, 1):
                 wide = torch.rand(rows, self.config.intermediate)
                 narrow = wide.to(torch_dtype(wire))
-                seconds = _seconds(partial(narrow.copy_, wide)) + _seconds(partial(wide.copy_, narrow))
+                seconds = self._seconds(partial(narrow.copy_, wide)) + self._seconds(partial(wide.copy_, narrow))
                 yield Point({f"{wire} casts": 2.0, wire: 2.0 * wide.numel()}, seconds)
 
     def _protection(self) -> Iterator[Point]:
@@ -176,7 +203,7 @@ class MicroSweeps:
             for rows in (self.prompt, 1):
                 x = torch.rand(rows, weight.shape[1])
                 y = x @ weight.t()
-                seconds = _seconds(partial(protect.verify_float, check, x, [y]))
+                seconds = self._seconds(partial(protect.verify_float, check, x, [y]))
                 yield Point({"float check calls": 1.0, "float check": float(x.numel() + y.numel())}, seconds)
         if protections & {"masked", "masked_verified"}:
             yield from self._masked(protect.LinearGroup(name, (protect.quantise_weight(name, weight),)))
@@ -212,14 +239,17 @@ class MicroSweeps:
             yield Point({"reveal": float(rows * outputs)}, revealed_s - checked_s)
 
 
-def _one_call(client: RpcClient, operation: Operation, elements: int, loans: bool, timeline: Timeline) -> Steps:
-    """A call whose tensor was just computed, as a pass's are."""
-    array = client.channel.loan((elements,), "float32") if loans else from_torch(torch.empty(elements))
-    out = Outgoing(to_torch(array), array)
-    out.tensor.zero_()
-    timeline.mark("fill")
-    (result,) = yield Call(operation, (array,), (Expected((operation.elements,), "float32"),))
-    return result
+def _between(
+    client: RpcClient, product: Call, relay: Operation, elements: int, loans: bool, timeline: Timeline
+) -> Steps:
+    """Relays, each after a product, with a tensor that was just computed."""
+    for _ in range(_REPEATS):
+        yield product
+        array = client.channel.loan((elements,), "float32") if loans else from_torch(torch.empty(elements))
+        to_torch(array).zero_()
+        timeline.mark("fill")
+        yield Call(relay, (array,), (Expected((relay.elements,), "float32"),))
+    return torch.empty(0)
 
 
 def _calls(calls: Sequence[Call]) -> Steps:
@@ -227,17 +257,3 @@ def _calls(calls: Sequence[Call]) -> Steps:
     for call in calls:  # noqa: UP028 - results are sent in: a list's iterator takes none
         yield call
     return torch.empty(0)
-
-
-def _timed(name: str, elements: int, step: Callable[[], Tensor]) -> Point:
-    return Point({f"{name} steps": 1.0, name: float(elements)}, _seconds(step))
-
-
-def _seconds(step: Callable[[], object]) -> float:
-    step()
-    taken = []
-    for _ in range(_REPEATS):
-        begin_s = perf_counter()
-        step()
-        taken.append(perf_counter() - begin_s)
-    return median(taken)

@@ -16,6 +16,7 @@ from perfguard_suites.split_rpc.arithmetic import relative_error
 from perfguard_suites.split_rpc.client import RpcClient
 from perfguard_suites.split_rpc.config import ModelConfig
 from perfguard_suites.split_rpc.errors import ConfigurationError
+from perfguard_suites.split_rpc.guards import MaskedGuard, guard_for
 from perfguard_suites.split_rpc.model import ReferenceModel
 from perfguard_suites.split_rpc.process import ServerSettings, check_health, running
 from perfguard_suites.split_rpc.runner import Pass, SplitModel
@@ -153,8 +154,14 @@ def _report(options: argparse.Namespace, source: ModelSource, variant: Variant, 
     config = source.config()
     weights = source.weights(trusted_names(config, embedding=variant.embedding == "client"), dtype="float32")
     ids = prompt_of(config, options.tokens + options.steps)
-    split = SplitModel(config, weights, variant, client, len(ids))
+    guard = None
+    if variant.protection != "none":
+        _say(f"preparing {variant.protection}: this process needs all weights for it")
+        guard = guard_for(config, variant, source.weights(dtype="float32"))
+    split = SplitModel(config, weights, variant, client, len(ids), guard)
     for number in range(options.repeat):
+        if isinstance(guard, MaskedGuard):
+            guard.prepare(options.tokens, options.steps)
         _say(f"request {number + 1} of {options.repeat}: {options.tokens} tokens, {options.steps} steps")
         figures = figures_of(run_passes(split, ids, options.tokens), split)
     health = client.health()
@@ -175,6 +182,8 @@ def _report(options: argparse.Namespace, source: ModelSource, variant: Variant, 
         "prefill": _account(figures.prefill),
         "peak_rss_bytes": memory,
     }
+    if guard is not None:
+        found["offline_s"] = guard.offline_s
     if options.check:
         _say("comparing with the single-process model")
         found["logits_max_rel_error"] = logits_error(source, figures.logits, ids, options.tokens)

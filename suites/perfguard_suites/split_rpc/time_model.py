@@ -26,6 +26,11 @@ from perfguard_suites.transport.latency_model import fit as fit_transport
 from perfguard_suites.transport.mix import CallShape, TensorShape
 
 Features = Mapping[str, float]
+# What a request's time is made of.
+PARTS = ("the client's own steps", "the server's products", "transport, conversions and protection")
+_FEW_ROWS = 8
+# What a server that runs whole layers does besides its products: the steps that are the client's elsewhere.
+_WHOLE_LAYER_INSIDE = Variant("inside", "linear_only", "shm", loans=True)
 Transport = tuple[str, bool]  # kind of channel, loans
 
 
@@ -68,14 +73,25 @@ class TimeModel:
 
     def request_s(self, config: ModelConfig, variant: Variant, prompt: int, steps: int) -> float:
         """Seconds of a request: the prefill of a prompt and its decode steps."""
-        return self.pass_s(config, variant, prompt, 0) + sum(
-            self.pass_s(config, variant, 1, prompt + step) for step in range(steps)
-        )
+        return sum(self.parts_s(config, variant, prompt, steps).values())
 
-    def pass_s(self, config: ModelConfig, variant: Variant, tokens: int, past: int) -> float:
-        """Seconds of one pass over `tokens` positions after `past`."""
-        return self.costs.seconds(pass_features(config, variant, tokens, past)) + self.calls_s(
-            variant, predict(config, variant, tokens, past)
+    def parts_s(self, config: ModelConfig, variant: Variant, prompt: int, steps: int) -> dict[str, float]:
+        """The same by part, see `PARTS`."""
+        passes = [(prompt, 0), *((1, prompt + step) for step in range(steps))]
+        rows = [self.pass_parts_s(config, variant, tokens, past) for tokens, past in passes]
+        return {part: sum(row[part] for row in rows) for part in PARTS}
+
+    def pass_parts_s(self, config: ModelConfig, variant: Variant, tokens: int, past: int) -> dict[str, float]:
+        """Seconds of one pass over `tokens` positions after `past`, by part."""
+        calls = predict(config, variant, tokens, past)
+        own, compute, between = pass_features(config, variant, calls, tokens, past)
+        costs = self.costs
+        return dict(
+            zip(
+                PARTS,
+                (costs.seconds(own), costs.seconds(compute), costs.seconds(between) + self.calls_s(variant, calls)),
+                strict=True,
+            )
         )
 
     def calls_s(self, variant: Variant, calls: Sequence[CallShape]) -> float:
@@ -94,39 +110,39 @@ def fit(transports: Mapping[Transport, Sequence[SizePoint]], points: Sequence[Po
 # -- what a pass consists of
 
 
-def pass_features(config: ModelConfig, variant: Variant, tokens: int, past: int) -> dict[str, float]:
-    """Amounts of everything but transport in one pass: the server's operations, the client's steps, conversions."""
-    total: dict[str, float] = {}
+def pass_features(
+    config: ModelConfig, variant: Variant, calls: Sequence[CallShape], tokens: int, past: int
+) -> tuple[dict[str, float], dict[str, float], dict[str, float]]:
+    """Amounts of everything but transport: the client's steps, the server's products, conversions and protection."""
+    own: dict[str, float] = {}
+    compute: dict[str, float] = {}
+    between: dict[str, float] = {}
     at = past
     for size in chunk_sizes(tokens, variant.chunks):
-        _add(total, own_features(config, variant, size, at))
+        _add(own, own_features(config, variant, size, at))
         at += size
-    for call in predict(config, variant, tokens, past):
-        _add(total, compute_features(config, call))
+    for call in calls:
+        _add(compute, compute_features(config, call))
         if variant.wire != "float32":
-            _add(total, _conversions(call, variant.wire))
+            _add(between, _conversions(call, variant.wire))
         if variant.protection != "none":
-            _add(total, _protection(call, variant))
-    return total
+            _add(between, _protection(call, variant))
+    return own, compute, between
 
 
 def compute_features(config: ModelConfig, call: CallShape) -> dict[str, float]:
     """The server's arithmetic in one call: operations, multiplications, bytes touched, elements moved."""
-    matrices, moved = _matrices(config, call), _moved(config, call)
-    masked = call.method.startswith("masked")
-    flops = sum(2.0 * rows * inner * columns * batch for batch, rows, inner, columns in matrices)
-    touched = sum(
-        float(batch * (rows * inner + inner * columns + rows * columns)) for batch, rows, inner, columns in matrices
-    )
-    # A product of one row is bound by reading the matrix, one of many by arithmetic: each has its own rate.
-    one_row = not masked and bool(matrices) and max(rows for _, rows, _, _ in matrices) == 1
-    prefix = "masked " if masked else "row " if one_row else ""
-    return {
-        f"{prefix}products": float(len(matrices)),
-        f"{prefix}flops": flops,
-        f"{prefix}touched": touched,
-        "moved": float(moved),
-    }
+    found: dict[str, float] = {"moved": float(_moved(config, call))}
+    for batch, rows, inner, columns in _matrices(config, call):
+        # A product of few rows is bound by reading the matrix, one of many by arithmetic: each has its own rate.
+        prefix = "masked " if call.method.startswith("masked") else "row " if rows <= _FEW_ROWS else ""
+        more = {f"{prefix}products": 1.0, f"{prefix}flops": 2.0 * batch * rows * inner * columns}
+        more[f"{prefix}touched"] = float(batch * (rows * inner + inner * columns + rows * columns))
+        _add(found, more)
+    if call.method == "whole_layer":
+        for name, count, elements in _layer_steps(config, _WHOLE_LAYER_INSIDE, call.request[0].shape[0], 0):
+            _step(found, name, elements, count)
+    return found
 
 
 def _matrices(config: ModelConfig, call: CallShape) -> list[tuple[int, int, int, int]]:
@@ -152,11 +168,9 @@ def _matrices(config: ModelConfig, call: CallShape) -> list[tuple[int, int, int,
     projections = [(1, tokens, hidden, columns) for columns in (config.query_width, config.kv_width, config.kv_width)]
     if method == "qkv_scores":
         return [*projections, _heads(config, tokens, width, _elements(call.reply[0]))]
-    past_and_own = tokens  # a whole layer's call does not say its past; a prefill has none
-    square = _heads(config, tokens, width, config.heads * tokens * past_and_own)
-    wide = config.intermediate
+    wide = config.intermediate  # of a whole layer, whose attention is among its steps
     feed_forward = [(1, tokens, hidden, wide)] * 2 + [(1, tokens, wide, hidden)]
-    return [*projections, square, square, (1, tokens, config.query_width, hidden), *feed_forward]
+    return [*projections, (1, tokens, config.query_width, hidden), *feed_forward]
 
 
 def _heads(config: ModelConfig, tokens: int, width: int, scores: int) -> tuple[int, int, int, int]:
@@ -166,15 +180,11 @@ def _heads(config: ModelConfig, tokens: int, width: int, scores: int) -> tuple[i
 
 
 def _moved(config: ModelConfig, call: CallShape) -> int:
-    """Elements that the server only moves or turns: embeddings, rotation, the cache, a whole layer's own steps."""
+    """Elements that the server only moves or turns: embeddings, rotation, the cache."""
     if call.method == "embedding":
         return _elements(call.reply[0])
-    tokens = call.request[0].shape[0]
-    turned = tokens * (config.query_width + 2 * config.kv_width)
     if call.method == "qkv_scores":
-        return turned
-    if call.method == "whole_layer":
-        return turned + tokens * (6 * config.hidden + 3 * config.intermediate)
+        return call.request[0].shape[0] * (config.query_width + 2 * config.kv_width)
     return 0
 
 

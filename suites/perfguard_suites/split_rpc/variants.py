@@ -142,6 +142,14 @@ VARIANTS: Mapping[str, Variant] = {
 }
 
 
+# Those of the quick profile: each proposal once.
+QUICK = tuple(
+    name
+    for name in VARIANTS
+    if name not in {"minimal-fp16", "minimal-packed", "linear-pipelined", "linear-bf16", "masked-verified"}
+)
+
+
 def variant_of(name: str) -> Variant:
     """The variant of that name. Raises `ConfigurationError`."""
     found = VARIANTS.get(name)
@@ -157,9 +165,14 @@ def error_bound(config: ModelConfig, variant: Variant) -> float:
     roundoff u, relative to each element. To first order these errors add up along the residual stream: with c
     crossings one after another from token to logits (each call is two), at most c u where no operation amplifies;
     norms keep the stream at unit scale, softmax and SiLU are Lipschitz with constants 1 and 1.1. This worst case
-    takes all errors to have one sign; independent ones come to about sqrt(c) u, which is what is measured.
+    takes all errors to have one sign; independent ones come to about sqrt(c) u, which is what is measured. Masks are
+    exact; what a masked variant deviates by is its fixed point, whose weights have the coarsest step.
     """
-    if variant.wire == "float32":
+    if "masked" in variant.protection:
+        u = 2.0**-10  # weights of 10 bits; activations are finer
+    elif variant.wire == "float32":
         return 1e-4
+    else:
+        u = ROUNDOFF[variant.wire]
     crossings = 2 * (config.layers * variant.calls_per_layer + 2)
-    return crossings * ROUNDOFF[variant.wire]
+    return crossings * u
