@@ -92,7 +92,7 @@ def attention(query: Tensor, key: Tensor, value: Tensor, past: int) -> Tensor:
     shape = (heads, past + tokens, width)
     keys = repeat_heads(key, groups).reshape(shape)
     values = repeat_heads(value, groups).reshape(shape)
-    mask = causal_mask(tokens, past).to(query.dtype) if past and tokens > 1 else None
+    mask = causal_mask(tokens, past).to(query) if past and tokens > 1 else None
     out = functional.scaled_dot_product_attention(
         query[None], keys[None], values[None], attn_mask=mask, is_causal=not past and tokens > 1
     )
