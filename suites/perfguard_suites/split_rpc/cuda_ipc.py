@@ -38,8 +38,8 @@ def export(tensor: Tensor) -> bytes:
     """
     if not tensor.is_cuda or not tensor.is_contiguous() or tensor.storage_offset():
         raise ConfigurationError("shared tensor", f"is on {tensor.device}, or a part of another", "share a whole one")
-    shared = tensor.untyped_storage()._share_cuda_()
-    device, handle, size, offset, counter, counter_at, event, sync = shared
+    storage: Any = tensor.untyped_storage()  # torch's annotations stop here
+    device, handle, size, offset, counter, counter_at, event, sync = storage._share_cuda_()
     fields = (_MAGIC, str(tensor.dtype).removeprefix("torch."), list(tensor.shape), device, handle, size, offset)
     packed: bytes = msgpack.packb([*fields, counter, counter_at, event, bool(sync)], use_bin_type=True)
     return packed

@@ -9,8 +9,10 @@ import contextlib
 import os
 import resource
 import signal
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from time import perf_counter_ns
 from typing import TYPE_CHECKING
 
@@ -190,8 +192,16 @@ class Session:
 
 
 def peak_rss_bytes() -> int:
-    """The most memory this process has had resident (getrusage reports KiB on Linux)."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    """The most memory this process has had resident.
+
+    From the kernel's own mark (VmHWM) where there is one: getrusage's survives exec, so that a child starts with the
+    peak of the process that started it.
+    """
+    try:
+        lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:"))
+    except (OSError, StopIteration, ValueError):
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 def device_name(device: str) -> str:

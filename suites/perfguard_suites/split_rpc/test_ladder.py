@@ -11,7 +11,7 @@ from perfguard import Perfguard
 from perfguard_suites.goals import note_goal
 from perfguard_suites.split_rpc.conftest import THREADS_SLEEP
 from perfguard_suites.split_rpc.field import Field
-from perfguard_suites.split_rpc.ladder import best_honest, climb
+from perfguard_suites.split_rpc.ladder import BEST_HONEST, climb
 from perfguard_suites.split_rpc.threads import child_environment
 from perfguard_suites.split_rpc.variants import VARIANTS
 
@@ -28,7 +28,7 @@ def test_ladder(perfguard: Perfguard, field: Field, work: str) -> None:
         before, after = result.step.before, result.step.after
         perfguard.record(f"{before}_over_{after}", result.ratio, unit="", kind="ratio", direction="higher", gated=False)
         perfguard.note(str(result))
-    best = best_honest(field)
+    best = BEST_HONEST
     overheads = [ratio - 1 for ratio in field.split_over_single(best)]
     perfguard.note(f"best honest variant: {best} ({VARIANTS[best].label})")
     note_goal(perfguard, f"split overhead of {best}", 100 * median(overheads), at_most=100 * OVERHEAD_GOAL, unit="%")
