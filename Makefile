@@ -8,7 +8,7 @@ ARGS ?=
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help venv perf test lint dashboard baselines goals kills docs-pictures clean
+.PHONY: help venv perf test lint dashboard baselines goals bisect kills docs-pictures clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -45,6 +45,9 @@ baselines: $(STAMP)  ## add five process runs to the committed baselines (some 1
 
 goals: $(STAMP)  ## the transport's goals table, measured at length
 	$(BIN)/python -m perfguard_suites.transport.goals $(ARGS)
+
+bisect: $(STAMP)  ## a bisect of 64 commits with an 8 % slowdown, measured for real (some minutes)
+	$(BIN)/python tools/quality/bisect_history.py $(ARGS)
 
 kills: $(STAMP)  ## sixty kills of a transport peer at random moments
 	$(BIN)/python -m perfguard_suites.transport.kill_test --kills 60

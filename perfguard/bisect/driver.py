@@ -48,17 +48,16 @@ class Plan:
 class Step:
     """One commit compared with another one. `metric` is the followed figure, or None and `reason` says why not.
 
-    `spent_s` seconds over `attempts` runs; `alpha`, `limit` as in the last of them.
+    A noisy one is done `again`, for longer, before it counts as skipped.
     """
 
     role: Role
     commit: Commit
     against: Commit
-    answer: Answer
+    answer: Answer | Literal["again"]
     metric: Metric | None
     reason: str
     spent_s: float
-    attempts: int
     alpha: float
     limit: float | None
 
@@ -129,35 +128,37 @@ class Bisect:
         """The first bad commit against the last good one: the confirmation, and which phase did it."""
         if self.search.good == 0:  # each commit was compared with GOOD
             last = self.commits[self.search.bad].id
-            return next(step for step in (*self.steps, ends) if step.commit.id == last)
+            return next(step for step in (*self.steps, ends) if step.commit.id == last and step.answer == "bad")
         return self._compare("neighbours", self.search.bad, self.search.good, self.limit)
 
     def _compare(self, role: Role, position: int, against: int, limit: float | None) -> Step:
-        """Compare once, and if that stays noisy once more for longer; then answer the search."""
+        """Compare, and if that stays noisy once more for longer; then answer the search."""
+        step = self._once(role, position, against, limit, 1)
+        if step.answer == "again":
+            step = self._once(role, position, against, limit, 2)
+        return step
+
+    def _once(self, role: Role, position: int, against: int, limit: float | None, attempt: int) -> Step:
         began_s = time.monotonic()
         commit, before = self.commits[position], self.commits[against]
-        attempts, seconds = 0, self.plan.seconds
-        while True:
-            attempts += 1
-            alpha = self._alpha(role, attempts)
-            outcome = self.measure(Request(before.id, commit.id, seconds, alpha, limit, self._leave_out))
-            if role == "ends":
-                check_comparable(outcome, self.plan.metric, before.short, commit.short)
-            answer, metric, reason = self._read(role, outcome)
-            if metric is None or answer != "skip" or attempts > 1:
-                break
-            seconds *= LONGER
-        spent_s = time.monotonic() - began_s
-        step = Step(role, commit, before, answer, metric, reason, spent_s, attempts, alpha, limit)
+        seconds, alpha = self.plan.seconds * (1 if attempt == 1 else LONGER), self._alpha(role, attempt)
+        outcome = self.measure(Request(before.id, commit.id, seconds, alpha, limit, self._leave_out))
+        if role == "ends":
+            check_comparable(outcome, self.plan.metric, before.short, commit.short)
+        answer, metric, reason = self._read(role, outcome)
+        told: Answer | Literal["again"] = "again" if metric and answer == "skip" and attempt == 1 else answer
+        step = Step(role, commit, before, told, metric, reason, time.monotonic() - began_s, alpha, limit)
         if role == "step":
             self.steps.append(step)
-            self.search = self.search.answered(position, answer)
+            if told != "again":
+                self.search = self.search.answered(position, answer)
         self.tell(step, self.search)
         return step
 
-    def _alpha(self, role: Role, attempts: int) -> float:
-        planned = attempts == 1 and (role != "step" or len(self.steps) < self.spending.steps)
-        if planned:
+    def _alpha(self, role: Role, attempt: int) -> float:
+        """The share of one comparison: a planned one, or one more than was planned."""
+        answered = sum(step.answer != "again" for step in self.steps)
+        if attempt == 1 and (role != "step" or answered < self.spending.steps):
             return self.spending.share
         self._extras += 1
         return self.spending.further(self._extras)

@@ -14,7 +14,7 @@ from perfguard.units import format_change, format_change_interval, format_value
 
 SCHEMA = "perfguard.bisect/1"
 SUBJECT_WIDTH = 50
-_ANSWERS = {"good": "good", "bad": "bad", "skip": "skipped"}
+_ANSWERS = {"good": "good", "bad": "bad", "skip": "skipped", "again": "again"}
 _AGAINST = {"ends": "BAD against GOOD", "step": "", "neighbours": "against the last good one"}
 
 
@@ -33,9 +33,9 @@ def step_line(step: Step, search: Search) -> str:
     if step.metric is None:
         return f"  {step.commit.short}  {'':<34} {'':<9} skipped  {step.spent_s:>4.0f} s  {subject}: {step.reason}"
     verdict = step.metric.verdict or ""
-    answer = _ANSWERS[step.answer] if step.role == "step" else ""
-    left = f"  {len(search.suspects)} left" if step.role == "step" and step.answer != "skip" else ""
-    longer = ", measured twice" if step.attempts > 1 else ""
+    answer = _ANSWERS[step.answer] if step.role == "step" or step.answer == "again" else ""
+    left = f"  ({len(search.suspects)} left)" if step.role == "step" and step.answer in ("good", "bad") else ""
+    longer = ", now for longer" if step.answer == "again" else ""
     return (
         f"  {step.commit.short}  {_change(step.metric):<34} {GLYPHS.get(verdict, ' ')} {verdict:<7} {answer:<7}  "
         f"{step.spent_s:>4.0f} s  {subject}{what}{longer}{left}"
@@ -120,8 +120,8 @@ def _seen(metric: Metric | None) -> str:
 
 
 def _why(result: Result, commit: str) -> str:
-    step = next((step for step in result.steps if step.commit.id == commit), None)
-    if step is None or step.answer != "skip":
+    step = next((step for step in result.steps if step.commit.id == commit and step.answer == "skip"), None)
+    if step is None:
         return ""
     return f": {step.reason or 'noisy'}"
 
@@ -143,7 +143,6 @@ def _step_map(step: Step) -> dict[str, Any]:
         "process_runs": None if metric is None or metric.baseline is None else metric.baseline.process_runs,
         "reason": step.reason,
         "seconds": step.spent_s,
-        "attempts": step.attempts,
         "alpha": step.alpha,
         "limit": step.limit,
     }

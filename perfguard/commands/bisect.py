@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -67,7 +68,7 @@ def run(options: argparse.Namespace) -> int:
     """Bisect and print; 0 if one commit was found and differs from its parent, else 1."""
     from perfguard.bisect import report
     from perfguard.bisect.driver import DEFAULT_SECONDS, Bisect, Plan, Step
-    from perfguard.bisect.history import commits_between
+    from perfguard.bisect.history import branch_base, commits_between
     from perfguard.bisect.measuring import Measurer
     from perfguard.bisect.search import Search
     from perfguard.duet.worktree import top_of
@@ -99,6 +100,9 @@ def run(options: argparse.Namespace) -> int:
     with measurer.keeping(commits[0].id, options.good):
         result = bisect.run()
     say(*report.conclusion(result, options.good, options.bad))
+    if len(result.suspects) == 1 and len(result.suspects[0].parents) == 2:
+        inside = f"{branch_base(top, result.suspects[0])[:9]} {result.suspects[0].parents[1][:9]}"
+        say(f"    it is a merge; to look inside: perfguard bisect {inside} -- {shlex.join(options.arguments)}")
     text = json.dumps(report.as_map(result, plan, options.good, options.bad), indent=1)
     if options.json == "-":
         print(text)

@@ -24,7 +24,7 @@ from perfguard.stats.sequential import DuetPlan
 if TYPE_CHECKING:
     from perfguard.session import PlannedCase, RunSession
 
-MOST_RESTARTS = 40
+MOST_RESTARTS = 80
 FEWEST_RESTARTS = 5
 # Blocks of one case in one restart, both sides together: short, since a further restart tells more than further blocks.
 BLOCKS_BUDGET_S = 0.25
