@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -34,10 +33,7 @@ def main() -> int:
         history.write(top)
         command = [sys.executable, "-m", "perfguard.cli", "bisect", "c1", "main", "--json", str(file)]
         began_s = time.monotonic()
-        environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
-        status = subprocess.run(
-            [*command, *options.options, "--", CASE], cwd=top, env=environment, check=False
-        ).returncode
+        status = subprocess.run([*command, *options.options, "--", CASE], cwd=top, check=False).returncode
         spent_s = time.monotonic() - began_s
         found = json.loads(file.read_text()) if file.exists() else {"conclusion": f"status {status}", "suspects": []}
         wanted = subprocess.run(

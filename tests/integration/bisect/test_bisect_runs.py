@@ -41,16 +41,21 @@ class Project:
         # The user's own path names the checkout: the worktrees must not import from there.
         return {**os.environ, "TMPDIR": str(self.scratch), "PYTHONPATH": str(self.top / "src")}
 
-    def run(self, *arguments: str, status: int = 0, below: str = ".") -> tuple[dict[str, Any], str]:
-        """The JSON that was written, {} for none, and what was printed. Nothing may be left, and nothing touched."""
-        before, file = self.state(), self.scratch / "found.json"
+    def run(
+        self, *arguments: str, status: int = 0, below: str = ".", untouched: list[str] | None = None
+    ) -> tuple[dict[str, Any], str]:
+        """The JSON that was written, {} for none, and what was printed.
+
+        Nothing may be left, and the state be `untouched`: as it was before, unless said otherwise.
+        """
+        before, file = untouched or self.state(), self.scratch / "found.json"
         done = subprocess.run(
             self.command("--json", str(file), *arguments),
             cwd=self.top / below,
             env=self.environment,
             capture_output=True,
             text=True,
-            timeout=280,
+            timeout=600,
             check=False,
         )
         text = done.stdout + done.stderr
@@ -212,6 +217,6 @@ def test_a_stopped_bisect_leaves_no_process_and_the_next_no_worktree(tmp_path: P
     if how == signal.SIGINT:
         assert process.returncode == 2
     else:
-        project.run("c1", "c2", "--seconds=0.1", "--", "tests/no_file.py", status=4)
+        project.run("c1", "c2", "--", "tests/no_file.py", status=4, untouched=before)
     assert list(project.scratch.glob("perfguard-duet-*")) == []
     assert project.state() == before
