@@ -29,14 +29,16 @@ Role = Literal["ends", "step", "neighbours"]
 Conclusion = Literal["found", "range", "unconfirmed", "not slower", "noisy"]
 
 DEFAULT_SECONDS = 60.0
-LONGER = 3.0
+# A comparison that is noisy when its time is over is measured longer: so many times as long in all. It is one run that
+# goes on, not another one: what was measured counts, and a look that stops nothing costs no error.
+LONGER = 4.0
 # Other figures of the case need not be decided where an exact one is followed: restarts are for what is followed.
 COARSE = 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What the user set: seconds for each comparison, the error rate of all together, a limit, a metric by name."""
+    """What the user set: seconds for each comparison that is not noisy, the error rate of all together, a limit, a metric by name."""
 
     seconds: float = DEFAULT_SECONDS
     alpha: float = 0.01
@@ -46,15 +48,12 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One commit compared with another one. `metric` is the followed figure, or None and `reason` says why not.
-
-    A noisy one is done `again`, for longer, before it counts as skipped.
-    """
+    """One commit compared with another one. `metric` is the followed figure, or None and `reason` says why not."""
 
     role: Role
     commit: Commit
     against: Commit
-    answer: Answer | Literal["again"]
+    answer: Answer
     metric: Metric | None
     reason: str
     spent_s: float
@@ -107,7 +106,6 @@ class Bisect:
         self.target: Target | None = None
         self.limit = COARSE
         self._leave_out: tuple[str, ...] = ()
-        self._extras = 0
 
     def run(self) -> Result:
         """Measure until the commit is found or nothing more can be told.
@@ -132,36 +130,25 @@ class Bisect:
         return self._compare("neighbours", self.search.bad, self.search.good, self.limit)
 
     def _compare(self, role: Role, position: int, against: int, limit: float | None) -> Step:
-        """Compare, and if that stays noisy once more for longer; then answer the search."""
-        step = self._once(role, position, against, limit, 1)
-        if step.answer == "again":
-            step = self._once(role, position, against, limit, 2)
-        return step
-
-    def _once(self, role: Role, position: int, against: int, limit: float | None, attempt: int) -> Step:
+        """Compare two commits and answer the search."""
         began_s = time.monotonic()
         commit, before = self.commits[position], self.commits[against]
-        seconds, alpha = self.plan.seconds * (1 if attempt == 1 else LONGER), self._alpha(role, attempt)
+        seconds, alpha = self.plan.seconds * LONGER, self._alpha(role)
         outcome = self.measure(Request(before.id, commit.id, seconds, alpha, limit, self._leave_out))
         if role == "ends":
             check_comparable(outcome, self.plan.metric, before.short, commit.short)
         answer, metric, reason = self._read(role, outcome)
-        told: Answer | Literal["again"] = "again" if metric and answer == "skip" and attempt == 1 else answer
-        step = Step(role, commit, before, told, metric, reason, time.monotonic() - began_s, alpha, limit)
+        step = Step(role, commit, before, answer, metric, reason, time.monotonic() - began_s, alpha, limit)
         if role == "step":
             self.steps.append(step)
-            if told != "again":
-                self.search = self.search.answered(position, answer)
+            self.search = self.search.answered(position, answer)
         self.tell(step, self.search)
         return step
 
-    def _alpha(self, role: Role, attempt: int) -> float:
+    def _alpha(self, role: Role) -> float:
         """The share of one comparison: a planned one, or one more than was planned."""
-        answered = sum(step.answer != "again" for step in self.steps)
-        if attempt == 1 and (role != "step" or answered < self.spending.steps):
-            return self.spending.share
-        self._extras += 1
-        return self.spending.further(self._extras)
+        further = len(self.steps) - self.spending.steps + 1
+        return self.spending.further(further) if role == "step" and further > 0 else self.spending.share
 
     def _read(self, role: Role, outcome: Outcome) -> tuple[Answer, Metric | None, str]:
         """The answer, the followed figure and, without one, the reason."""

@@ -14,7 +14,7 @@ from perfguard.units import format_change, format_change_interval, format_value
 
 SCHEMA = "perfguard.bisect/1"
 SUBJECT_WIDTH = 50
-_ANSWERS = {"good": "good", "bad": "bad", "skip": "skipped", "again": "again"}
+_ANSWERS = {"good": "good", "bad": "bad", "skip": "skipped"}
 _AGAINST = {"ends": "BAD against GOOD", "step": "", "neighbours": "against the last good one"}
 
 
@@ -33,12 +33,11 @@ def step_line(step: Step, search: Search) -> str:
     if step.metric is None:
         return f"  {step.commit.short}  {'':<34} {'':<9} skipped  {step.spent_s:>4.0f} s  {subject}: {step.reason}"
     verdict = step.metric.verdict or ""
-    answer = _ANSWERS[step.answer] if step.role == "step" or step.answer == "again" else ""
-    left = f"  ({len(search.suspects)} left)" if step.role == "step" and step.answer in ("good", "bad") else ""
-    longer = ", now for longer" if step.answer == "again" else ""
+    answer = _ANSWERS[step.answer] if step.role == "step" else ""
+    left = f"  ({len(search.suspects)} left)" if step.role == "step" and step.answer != "skip" else ""
     return (
         f"  {step.commit.short}  {_change(step.metric):<34} {GLYPHS.get(verdict, ' ')} {verdict:<7} {answer:<7}  "
-        f"{step.spent_s:>4.0f} s  {subject}{what}{longer}{left}"
+        f"{step.spent_s:>4.0f} s  {subject}{what}{left}"
     )
 
 

@@ -73,7 +73,7 @@ class Spending:
     """How one error rate is shared among comparisons whose number is not known in advance.
 
     Both ends, the `steps` answers that the search needs, and the last comparison of neighbours have a share each; one
-    more share is for whatever is repeated or skipped: the j-th of those gets 1 / (j (j + 1)) of it. By the union
+    more share is for the steps that skipped commits add: the j-th of those gets 1 / (j (j + 1)) of it. By the union
     bound, the chance of any false alarm is at most `alpha` however many there are.
     """
 
