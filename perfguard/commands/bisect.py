@@ -48,8 +48,8 @@ def add_parser(verbs: Any) -> None:
     parser.add_argument(
         "--seconds",
         metavar="S",
-        help="for each comparison, which ends sooner if it is certain (default: 60); one that is noisy then is measured "
-        "longer, up to four times that, and then skipped",
+        help="for each comparison, which ends sooner if it is certain (default: 60); one that is noisy then is "
+        "measured longer, up to four times that, and then skipped",
     )
     parser.add_argument(
         "--alpha", metavar="SHARE", help="chance that any comparison calls equal commits slower (default: 1%%)"
