@@ -38,7 +38,7 @@ COARSE = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What the user set: seconds for each comparison unless noisy, the error rate of all together, a limit, a metric."""
+    """What the user set: seconds for a comparison unless it is noisy, the error rate of all, a limit, a metric."""
 
     seconds: float = DEFAULT_SECONDS
     alpha: float = 0.01
