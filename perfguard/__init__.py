@@ -9,8 +9,9 @@ turn warnings into errors could not be measured.
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from perfguard.lazy import lazy_exports
 
 if TYPE_CHECKING:
     from perfguard.errors import PerfguardError as PerfguardError
@@ -31,10 +32,4 @@ _HOMES = {
 __all__ = ["Perfguard", "PerfguardError", "__version__", "add_span", "add_stamps", "phase"]
 
 
-def __getattr__(name: str) -> Any:
-    home = _HOMES.get(name)
-    if home is None:
-        raise AttributeError(f"module 'perfguard' has no attribute {name!r}")
-    value = getattr(importlib.import_module(home), name)
-    globals()[name] = value
-    return value
+__getattr__ = lazy_exports(__name__, _HOMES)

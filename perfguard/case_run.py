@@ -16,19 +16,30 @@ from perfguard.figures import FigureBook, metric_of
 from perfguard.measure import Comparison, Plan, Round, Samples, compare_in_turn, sample
 from perfguard.measure.blocks import Target, prepared
 from perfguard.measure.clock import Clock
+from perfguard.measure.reference import SpeedMeter
 from perfguard.measure.sampling import Observer
 from perfguard.spans.recorder import Span
-from perfguard.stats.quantiles import Interval
+from perfguard.stats.quantiles import Interval, median_interval
 
 MAX_NOTE = 4_000
 SPANS_EVERY_NS = 100_000_000  # a waterfall ten times a second is as often as anybody looks
 MAX_EVENT_SPANS = 256
+MOST_REPEATS = 2  # a case that looks slower is measured at most so many more times
 
 
 class CaseRun:
     """Records one case: `measure`, `compare` and `record` emit events; the session judges it at the end."""
 
-    def __init__(self, case_id: str, stream: EventStream, plan: Plan, limit: float, device: str, clock: Clock) -> None:
+    def __init__(
+        self,
+        case_id: str,
+        stream: EventStream,
+        plan: Plan,
+        limit: float,
+        device: str,
+        clock: Clock,
+        looks_slower: Callable[[Metric], bool] = lambda _: False,
+    ) -> None:
         self.case_id = case_id
         self.stream = stream
         self.plan = plan
@@ -36,7 +47,10 @@ class CaseRun:
         self.device = device
         self.clock = clock
         self.figures = FigureBook(limit, self._emit_metric)
+        self.looks_slower = looks_slower
         self.samples: Samples | None = None
+        self.speed = SpeedMeter()
+        self.repeats = 0
         self._spans_due_ns = 0
 
     # -- what the fixture calls
@@ -52,7 +66,9 @@ class CaseRun:
         self.figures.claim("time")
         with prepared(fn, args, kwargs, self.device) as target:
             self.samples = samples = sampler(target, self.plan, self, self.clock)
-        self._emit_time("time", samples.interval, samples.values_s)
+        self._emit_metric(self._time_metric(samples.values_s, samples.interval))
+        if self.repeats:
+            self.note(f"looked slower: measured {1 + self.repeats} times as long to be sure")
         self.stream.emit("account", case=self.case_id, account=asdict(samples.account))
         for text in samples.notes:
             self.note(text)
@@ -116,10 +132,20 @@ class CaseRun:
             warmup=done.warmup,
             phases=done.phases or None,
         )
+        self.speed.tick()
         if done.spans and (now_ns := self.clock()) >= self._spans_due_ns:
             self._spans_due_ns = now_ns + SPANS_EVERY_NS
             spans = one_call(done.spans, done.iterations)
             self.stream.emit("spans", case=self.case_id, round=done.index, spans=[list(span) for span in spans])
+
+    def again(self, values_s: Sequence[float]) -> bool:
+        """Whether the time looks slower than the baseline: a burst of a neighbour passes, a slowdown stays."""
+        if self.repeats >= MOST_REPEATS or not values_s:
+            return False
+        if not self.looks_slower(self._time_metric(values_s, median_interval(values_s, self.plan.confidence))):
+            return False
+        self.repeats += 1
+        return True
 
     def _on_compared(self, index: int, row: dict[str, float]) -> None:
         for name, value in row.items():
@@ -139,6 +165,18 @@ class CaseRun:
     def _emit_time(self, name: str, interval: Interval, values: Sequence[float], *, gated: bool = True) -> None:
         self._emit_metric(
             metric_of(name, values, interval, unit="s", kind="time", gated=gated, default_limit=self.limit)
+        )
+
+    def _time_metric(self, values_s: Sequence[float], interval: Interval) -> Metric:
+        return metric_of(
+            "time",
+            values_s,
+            interval,
+            unit="s",
+            kind="time",
+            default_limit=self.limit,
+            fastest=min(values_s),
+            reference_s=self.speed.fastest_s,
         )
 
     def _emit_metric(self, metric: Metric) -> None:

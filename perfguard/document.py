@@ -53,11 +53,16 @@ class PhaseChange:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """Now over baseline: `ratio` with its interval; for times also which phases account for it."""
+    """Now over baseline: `ratio` with its interval; for times also which phases account for it.
+
+    `basis` says which figures were compared: "median", "fastest" (round), or "fastest, at one speed" where the
+    reference kernel's time told how fast the machine was.
+    """
 
     ratio: float
     ci: tuple[float, float]
     phases: tuple[PhaseChange, ...] = ()
+    basis: str = "median"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +70,8 @@ class Metric:
     """A named figure of a case.
 
     `samples` are in `unit`; `ci` is the interval of the median at `confidence` from this process's samples.
-    `limit` is the practical limit as a fraction (0.1 = 10 %), 0 for exact metrics.
+    `limit` is the practical limit as a fraction (0.1 = 10 %), 0 for exact metrics. Times that perfguard sampled itself
+    have the `fastest` round and `reference_s`, the fastest run of the reference kernel between the rounds, in seconds.
     """
 
     name: str
@@ -82,6 +88,8 @@ class Metric:
     baseline: BaselineReference | None = None
     change: Change | None = None
     verdict: Verdict | None = None
+    fastest: float | None = None
+    reference_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,13 +206,15 @@ def metric_from_map(raw: Mapping[str, Any]) -> Metric:
         else BaselineReference(float(baseline["median"]), int(baseline["process_runs"]), str(baseline["source"])),
         change=None if change is None else change_from_map(change),
         verdict=None if raw.get("verdict") is None else cast("Verdict", _one_of(raw["verdict"], VERDICTS)),
+        fastest=_optional(raw.get("fastest")),
+        reference_s=_optional(raw.get("reference_s")),
     )
 
 
 def change_from_map(raw: Mapping[str, Any]) -> Change:
     """A `Change` from its JSON map."""
     phases = tuple(PhaseChange(str(p["path"]), float(p["delta_s"]), float(p["share"])) for p in raw.get("phases", ()))
-    return Change(float(raw["ratio"]), _pair(raw["ci"]), phases)
+    return Change(float(raw["ratio"]), _pair(raw["ci"]), phases, str(raw.get("basis", "median")))
 
 
 def account_from_map(raw: Mapping[str, Any]) -> Account:
@@ -288,6 +298,10 @@ def _one_of(value: Any, allowed: tuple[str, ...]) -> str:
     if value not in allowed:
         raise ValueError(f"{value!r} is not one of {', '.join(allowed)}")
     return str(value)
+
+
+def _optional(raw: Any) -> float | None:
+    return None if raw is None else float(raw)
 
 
 def _pair(raw: Any) -> tuple[float, float]:

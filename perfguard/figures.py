@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from perfguard.document import DIRECTIONS, EXACT_KINDS, Direction, Kind, Metric, check_figure
 from perfguard.errors import MeasurementError
-from perfguard.measure import Comparison
-from perfguard.stats.quantiles import Interval, median_interval
 from perfguard.units import check_unit
+
+if TYPE_CHECKING:
+    from perfguard.measure import Comparison
+    from perfguard.stats.quantiles import Interval
 
 MAX_SAMPLES = 10_000
 
@@ -31,6 +33,8 @@ def checked_metric(
     `default_limit`. Raises `MeasurementError` if a figure is not finite or no number, there is none, the unit does
     not fit the kind, or an exact kind is not whole.
     """
+    from perfguard.stats.quantiles import median_interval
+
     check_unit(kind, unit, name)
     if direction is not None and direction not in DIRECTIONS:
         raise MeasurementError(name, f"direction {direction!r}", "'lower' or 'higher' is better")
@@ -63,6 +67,8 @@ def metric_of(  # noqa: PLR0913 - the words of a metric, by name
     gated: bool = True,
     limit: float | None = None,
     default_limit: float,
+    fastest: float | None = None,
+    reference_s: float | None = None,
 ) -> Metric:
     """The metric of samples whose interval is known."""
     fallback = 0.0 if kind in EXACT_KINDS else default_limit
@@ -78,6 +84,8 @@ def metric_of(  # noqa: PLR0913 - the words of a metric, by name
         confidence=interval.confidence,
         samples=tuple(float(v) for v in thinned(values)),
         limit=fallback if limit is None else limit,
+        fastest=fastest,
+        reference_s=reference_s,
     )
 
 

@@ -20,7 +20,7 @@ from typing import Any
 from perfguard import baselines, document
 from perfguard.baselines.machine import commit_info, describe, machine_class
 from perfguard.case_run import CaseRun
-from perfguard.document import Case, Gate, Run, Status
+from perfguard.document import Case, Gate, Metric, Run, Status
 from perfguard.errors import BaselineError, DocumentError
 from perfguard.events import EventStream
 from perfguard.events.fold import RunBuilder
@@ -100,7 +100,16 @@ class RunSession:
         plan = self.plan
         if self.settings.case_seconds is None and marker.get("budget_s") is not None:
             plan = plan.with_budget(float(marker["budget_s"]))
-        return CaseRun(case_id, self.stream, plan, limit, str(marker.get("device", "cpu")), perf_counter_ns)
+        device = str(marker.get("device", "cpu"))
+        return CaseRun(
+            case_id,
+            self.stream,
+            plan,
+            limit,
+            device,
+            perf_counter_ns,
+            lambda metric: self._looks_slower(case_id, metric),
+        )
 
     def limit_of(self, case: PlannedCase, default: float = DEFAULT_LIMIT) -> float:
         """The change a case tolerates, as a fraction. Raises `OptionError` for a marker that says none."""
@@ -138,6 +147,14 @@ class RunSession:
         return baselines.update(self.settings.baselines, self.builder.run())
 
     # -- inner
+
+    def _looks_slower(self, case_id: str, metric: Metric) -> bool:
+        if self.settings.update:
+            return False
+        try:
+            return self.judge.judge(self.builder.case(case_id), metric).verdict == "slower"
+        except BaselineError:
+            return False  # said at the end of the case
 
     def _judge(self, case: Case) -> None:
         for metric in case.metrics:

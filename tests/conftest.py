@@ -1,8 +1,14 @@
 """Fixtures that several rooms share; `tests/helpers` is on the path (see `pythonpath` in pyproject.toml)."""
 
+import os
 import signal
 
 from event_fixtures import live_run, runtime  # noqa: F401 - fixtures
+from hypothesis import settings
+
+# How long an example takes says how busy the machine is; CI draws the same ones each time.
+settings.register_profile("perfguard", deadline=None, derandomize=bool(os.environ.get("CI")))
+settings.load_profile("perfguard")
 
 # A shell starts background jobs with SIGINT ignored, and children inherit that: Ctrl-C could not be tested there.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

@@ -149,6 +149,10 @@ def process_run(run: ProcessRun, kind: str) -> str:
         f"median = {number(run.median, kind)}",
         f"ci = [{number(run.ci[0], kind)}, {number(run.ci[1], kind)}]",
     ]
+    if run.fastest is not None:
+        fields.append(f"fastest = {number(run.fastest, kind)}")
+    if run.reference_s is not None:
+        fields.append(f"reference_s = {number(run.reference_s, 'time')}")
     if run.phases:
         phases = (f"{key(path)} = {number(seconds, kind)}" for path, seconds in sorted(run.phases.items()))
         fields.append(f"phases = {{ {', '.join(phases)} }}")

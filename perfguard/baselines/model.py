@@ -26,6 +26,8 @@ class ProcessRun:
     `date` is RFC 3339 in UTC; `commit` a short id, with `+dirty` if the tree had changes, "" outside git.
     `median` and `ci` are in the metric's unit, from `n` samples. `phases` are median self seconds per
     call by phase path, `unaccounted` among them; empty if the metric is not the time of an account.
+    `fastest` is the fastest round, in the metric's unit, and `reference_s` the reference kernel's fastest time between
+    the rounds, in seconds; None for figures that perfguard did not sample itself.
     """
 
     date: str
@@ -34,6 +36,8 @@ class ProcessRun:
     median: float
     ci: tuple[float, float]
     phases: Mapping[str, float] = field(default_factory=dict)
+    fastest: float | None = None
+    reference_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,7 +34,7 @@ NON_NEGATIVE = frozenset({"time", "throughput", "bytes"})
 
 TOP_KEYS = ("schema", "suite", "machine_class", "machine")
 METRIC_KEYS = ("direction", "gated", "kind", "limit", "process_runs", "unit")
-RUN_KEYS = ("date", "commit", "n", "median", "ci", "phases")
+RUN_KEYS = ("date", "commit", "n", "median", "ci", "fastest", "reference_s", "phases")
 
 RESTORE = "restore the file from git, or remove it and write it anew with --perfguard-update"
 
@@ -203,7 +203,18 @@ def _process_run(path: locate.Path, raw: Any, kind: str) -> ProcessRun:
         median=_figure((*path, "median"), raw.get("median"), negative=kind not in NON_NEGATIVE),
         ci=(low, high),
         phases=_phases((*path, "phases"), raw.get("phases", {}), kind),
+        fastest=_positive_or_none(path, "fastest", raw),
+        reference_s=_positive_or_none(path, "reference_s", raw),
     )
+
+
+def _positive_or_none(path: locate.Path, key: str, raw: Mapping[str, Any]) -> float | None:
+    if key not in raw:
+        return None
+    value = _figure((*path, key), raw[key], negative=False)
+    if value == 0:
+        raise _Wrong((*path, key), "the figure is zero", "remove it: it is optional")
+    return value
 
 
 def _phases(path: locate.Path, raw: Any, kind: str) -> Mapping[str, float]:

@@ -57,6 +57,8 @@ def process_run_of(case: Case, metric: Metric, run: Run) -> ProcessRun:
         median=stored(check_figure(name, metric.median), metric.kind),
         ci=(stored(low, metric.kind), stored(high, metric.kind)),
         phases=phases,
+        fastest=None if metric.fastest is None else stored(check_figure(name, metric.fastest), metric.kind),
+        reference_s=None if metric.reference_s is None else stored(metric.reference_s, "time"),
     )
 
 

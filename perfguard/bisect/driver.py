@@ -32,6 +32,7 @@ DEFAULT_SECONDS = 60.0
 # A comparison that is noisy when its time is over is measured longer: so many times as long in all. It is one run that
 # goes on, not another one: what was measured counts, and a look that stops nothing costs no error.
 LONGER = 4.0
+FEWEST_RESTARTS = 5
 # Other figures of the case need not be decided where an exact one is followed: restarts are for what is followed.
 COARSE = 1.0
 
@@ -158,7 +159,7 @@ class Bisect:
         found = self.target.found_in(outcome)
         if isinstance(found, str):
             return "skip", None, found
-        return _answer(found), found, ""
+        return _answer(found, self.limit), found, ""
 
     def _follow(self, outcome: Outcome) -> tuple[Answer, Metric | None, str]:
         """Choose what to follow from the comparison of the ends; without a slower figure show the least certain one."""
@@ -167,7 +168,7 @@ class Bisect:
         if chosen is None:
             noisy = [metric for _, metric in figures if metric.verdict == "noisy"]
             metric = max(noisy or [metric for _, metric in figures], key=lambda m: slowdown(m)[2])
-            return _answer(metric), metric, ""
+            return _answer(metric, metric.limit), metric, ""
         self.target = chosen[0]
         self._leave_out = tuple(case.id for case in outcome.cases if case.id != self.target.case_id)
         if not is_exact(chosen[1]):
@@ -175,5 +176,14 @@ class Bisect:
         return "bad", chosen[1], ""
 
 
-def _answer(metric: Metric) -> Answer:
-    return {"slower": "bad", "same": "good", "faster": "good"}.get(metric.verdict or "", "skip")  # type: ignore[return-value]
+def _answer(metric: Metric, limit: float) -> Answer:
+    """What a verdict means for the search.
+
+    A duet calls a case noisy also where it excludes a slowdown but could not have seen one; here, what is excluded is all
+    that is asked.
+    """
+    if metric.verdict == "slower":
+        return "bad"
+    runs = 0 if metric.baseline is None else metric.baseline.process_runs
+    excluded = metric.verdict == "noisy" and runs >= FEWEST_RESTARTS and slowdown(metric)[2] < 1 + limit
+    return "good" if excluded or metric.verdict in ("same", "faster") else "skip"

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import random
 import secrets
+import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING
 
 from perfguard.document import Case
-from perfguard.duet.judging import judge_case
+from perfguard.duet.judging import judge_case, usual_noise
 from perfguard.duet.outcome import CaseRecord, Judgement, account_of, metric_maps
+from perfguard.duet.pace import Pace, budgets, wanted_restarts
 from perfguard.duet.pairing import A, B, measure_pair
 from perfguard.duet.side import Side
 from perfguard.errors import DuetError
@@ -26,8 +28,8 @@ if TYPE_CHECKING:
 
 MOST_RESTARTS = 80
 FEWEST_RESTARTS = 5
-# Blocks of one case in one restart, both sides together: short, since a further restart tells more than further blocks.
-BLOCKS_BUDGET_S = 0.25
+# Time is never kept for fewer restarts than this, so that the last one does not take all that is left.
+FEWEST_LEFT = 3
 DUET_LIMIT = 0.03
 
 
@@ -44,6 +46,14 @@ class Progress:
     def done(self) -> bool:
         """Whether its verdict is certain, or it broke."""
         return self.judgement is not None and self.judgement.certain
+
+
+@dataclass
+class Cost:
+    """What the last restart cost besides its blocks: for both workers, and for each case."""
+
+    fixed_s: float = 0.0
+    case_s: float = 0.0
 
 
 class Duet:
@@ -68,6 +78,7 @@ class Duet:
         self.finished: set[str] = set()
         self.tests = 0
         self.affordable = MOST_RESTARTS
+        self.cost = Cost()
 
     def run(self, planned: Sequence[PlannedCase]) -> None:
         """Measure the planned cases (those of the working tree) and tell what only one side has.
@@ -77,40 +88,76 @@ class Duet:
         self.cases = {case.key: Progress(case) for case in planned}
         began_s = time.monotonic()
         for restart in range(MOST_RESTARTS):
-            self._restart(restart)
+            restart_began_s = time.monotonic()
+            self._restart(restart, self.budget_s - (restart_began_s - began_s))
+            last_s = time.monotonic() - restart_began_s
             if restart == 0:  # fixed now: what is decided by may not depend on what will be seen
-                first_s = time.monotonic() - began_s
-                self.affordable = min(MOST_RESTARTS, max(FEWEST_RESTARTS, int(self.budget_s / first_s)))
+                self._fix_plan(last_s)
             self._judge()
             spent_s = time.monotonic() - began_s
             if all(progress.done for progress in self.cases.values()):
                 break
-            if spent_s + spent_s / (restart + 1) > self.budget_s:  # the next one would not fit any more
+            if spent_s + last_s > self.budget_s:  # the next one would not fit any more
                 break
         for progress in self.cases.values():
             self._finish(progress)
 
-    def _restart(self, restart: int) -> None:
-        """Fresh processes on both sides, and every undecided case once."""
+    def _fix_plan(self, first_s: float) -> None:
+        """How many tests share the error rate, and how many restarts are to be expected, from the first restart."""
+        self.tests = max(1, sum(p.record.gated_metrics() for p in self.cases.values()))
+        fewest = DuetPlan(alpha=self.session.policy.alpha, tests=self.tests).fewest_restarts
+        wanted = wanted_restarts(fewest, MOST_RESTARTS)
+        self.affordable = min(wanted, max(FEWEST_RESTARTS, int(self.budget_s / first_s)))
+
+    def _budgets(self, undecided: Sequence[Progress], restart: int, left_s: float) -> Mapping[str, float]:
+        wanted = {p.planned.key: p.record.wanted_s(self._limit(p)) for p in undecided}
+        if restart == 0:
+            return wanted
+        pace = Pace(self.cost.fixed_s, self.cost.case_s, left_s, max(FEWEST_LEFT, self.affordable - restart))
+        return budgets(wanted, pace)
+
+    def _limit(self, progress: Progress) -> float:
+        return self.session.limit_of(progress.planned, DUET_LIMIT)
+
+    def _restart(self, restart: int, left_s: float) -> None:
+        """Fresh processes on both sides, and every undecided case once; `left_s` seconds of the budget are left."""
         # With no change, a fair coin must be all that tells the sides apart: so says what decides (stats.betting).
         seed, size = self.rng.getrandbits(32), max(side.environment_bytes() for side in self.sides.values())
         order = self.rng.sample(sorted(self.sides), len(self.sides))
+        began_s = time.monotonic()
+        cases_s = 0.0
         try:
-            for name in order:
-                self.sides[name].start(seed, size)
+            for name, baton in zip(order, socket.socketpair(), strict=True):
+                self.sides[name].start(seed, size, baton)
             found = {name: side.collected() for name, side in self.sides.items()}
             if restart == 0:
                 self._only_on_one_side(found)
             undecided = [p for p in self.cases.values() if not p.done and p.planned.key in found[A]]
+            seconds = self._budgets(undecided, restart, left_s)
+            cases_began_s = time.monotonic()
             for position, progress in enumerate(undecided):
                 following = undecided[position + 1].planned.key if position + 1 < len(undecided) else ""
-                self._measure(progress, following, restart, found)
+                self._measure(progress, following, restart, found, seconds[progress.planned.key])
+            cases_s = time.monotonic() - cases_began_s
+            self.cost.case_s = max(0.0, cases_s - self._timed_s(undecided)) / max(1, len(undecided))
         finally:
             for name in order:
+                self.sides[name].dismiss()
+            for name in order:
                 self.sides[name].stop()
+        self.cost.fixed_s = time.monotonic() - began_s - cases_s
+
+    def _timed_s(self, progresses: Sequence[Progress]) -> float:
+        """Seconds of blocks in the last restart."""
+        return sum(half.wall_ns for p in progresses for half in p.record.restarts[-1].values()) / 1e9
 
     def _measure(
-        self, progress: Progress, following: str, restart: int, found: Mapping[str, Mapping[str, Mapping[str, str]]]
+        self,
+        progress: Progress,
+        following: str,
+        restart: int,
+        found: Mapping[str, Mapping[str, Mapping[str, str]]],
+        seconds: float,
     ) -> None:
         case_id, key = progress.planned.id, progress.planned.key
         if not progress.started_s:
@@ -135,7 +182,7 @@ class Duet:
                 phases=None,
             )
 
-        progress.record.add(measure_pair(ids, self.rng, BLOCKS_BUDGET_S, on_block, parallel=self.parallel))
+        progress.record.add(measure_pair(ids, self.rng, seconds, on_block, parallel=self.parallel))
 
     def _only_on_one_side(self, found: Mapping[str, Mapping[str, object]]) -> None:
         for key in found[A].keys() - found[B].keys():
@@ -153,14 +200,11 @@ class Duet:
 
     def _judge(self) -> None:
         """Judge what has been measured; what is certain is reported at once."""
-        if self.tests == 0:  # fixed by the first restart: what is decided on may not depend on what was seen
-            self.tests = max(1, sum(p.record.gated_metrics() for p in self.cases.values()))
         plan = DuetPlan(alpha=self.session.policy.alpha, tests=self.tests, max_restarts=self.affordable)
-        measured = [p.record for p in self.cases.values() if p.record.restarts]
+        prior = usual_noise(p.record for p in self.cases.values())
         for progress in self.cases.values():
             if progress.record.restarts and not progress.done:
-                limit = self.session.limit_of(progress.planned, DUET_LIMIT)
-                judgement = progress.judgement = judge_case(progress.record, measured, plan, limit)
+                judgement = progress.judgement = judge_case(progress.record, prior, plan, self._limit(progress))
                 if judgement.certain:
                     self._finish(progress)
 
@@ -175,7 +219,7 @@ class Duet:
             progress.started_s = time.monotonic()
             self.session.start_case(case_id)
         source = self.sides[A].checkout.name
-        for metric in metric_maps(record, self.session.limit_of(progress.planned, DUET_LIMIT)):
+        for metric in metric_maps(record, self._limit(progress)):
             stream.emit("metric", case=case_id, metric=metric)
         account = account_of(record)
         if account is not None:

@@ -10,10 +10,7 @@ import numpy as np
 
 from perfguard.document import Change, Verdict
 from perfguard.duet.outcome import TIME, CaseRecord, Compared, Judgement, MetricVerdict, exact, phase_changes
-from perfguard.duet.pairing import A, B
 from perfguard.stats.change import Prior
-from perfguard.stats.pairs import combine_blocks
-from perfguard.stats.quantiles import Array
 from perfguard.stats.sequence import learn_duet_prior
 from perfguard.stats.sequential import DuetDecision, DuetPlan, compare_counts, decide
 from perfguard.units import format_change
@@ -21,8 +18,13 @@ from perfguard.units import format_change
 BEYOND = 1e9  # a ratio to zero: JSON has no infinity
 
 
-def judge_case(record: CaseRecord, others: Iterable[CaseRecord], plan: DuetPlan, limit: float) -> Judgement:
-    """The verdicts on all metrics of one case. `others` are the records of all cases: they teach the usual noise.
+def usual_noise(records: Iterable[CaseRecord]) -> Prior:
+    """The noise of a restart that is usual in this run, learnt from the records of all its cases."""
+    return learn_duet_prior([record.log_ratios()[0] for record in records if record.figures])
+
+
+def judge_case(record: CaseRecord, prior: Prior, plan: DuetPlan, limit: float) -> Judgement:
+    """The verdicts on all metrics of one case. `prior` is the `usual_noise` of the run.
 
     `plan` holds the run's alpha, tests and restarts, `limit` is the case's own for metrics without one. A case is
     certain once every gated metric is decided, or its test failed on either side.
@@ -30,7 +32,6 @@ def judge_case(record: CaseRecord, others: Iterable[CaseRecord], plan: DuetPlan,
     if record.failed:
         names = [metric.name for metric in record.compared()] or [TIME]
         return Judgement({name: MetricVerdict("broken", limit) for name in names}, True, (f"broken: {record.failed}",))
-    prior = learn_duet_prior([log_ratios for log_ratios, _ in map(figures, others) if log_ratios.size])
     verdicts, certain, notes = {}, True, []
     for metric in record.compared():
         own_limit = limit if metric.limit is None else metric.limit
@@ -44,22 +45,12 @@ def judge_case(record: CaseRecord, others: Iterable[CaseRecord], plan: DuetPlan,
     return Judgement(verdicts, certain and bool(verdicts), tuple(notes))
 
 
-def figures(record: CaseRecord) -> tuple[Array, Array]:
-    """The log ratios of a case's times and their standard errors, shape (restarts,) each; empty without blocks."""
-    pairs = [
-        combine_blocks(halves[A].blocks_s, halves[B].blocks_s)
-        for halves in record.restarts
-        if halves[A].blocks_s and halves[B].blocks_s
-    ]
-    return np.array([p.log_ratio for p in pairs]), np.array([p.se for p in pairs])
-
-
 def _decide(record: CaseRecord, metric: Compared, plan: DuetPlan, prior: Prior) -> DuetDecision:
     before, now = np.array(metric.before), np.array(metric.now)
     if exact(metric):
         return compare_counts(before, now, plan)
     if metric.name == TIME:
-        log_ratios, within_se = figures(record)
+        log_ratios, within_se = record.log_ratios()
         return decide(log_ratios, within_se, plan, prior)
     if metric.kind == "fraction" or min(before.min(), now.min()) <= 0:
         differences = np.log1p(np.clip(now - before, -0.999999, None))

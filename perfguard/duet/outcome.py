@@ -7,11 +7,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, cast
 
+import numpy as np
+
 from perfguard.document import EXACT_KINDS, Account, Change, Direction, Kind, Phase, PhaseChange, Verdict
+from perfguard.duet.pace import FIRST_S, wanted_s
 from perfguard.duet.pairing import A, B, Half
 from perfguard.figures import metric_of
 from perfguard.gate.attribution import attribute
-from perfguard.stats.quantiles import median_interval
+from perfguard.stats.pairs import RestartFigure, combine_blocks
+from perfguard.stats.quantiles import Array, median_interval
 
 TIME = "time"
 
@@ -32,13 +36,27 @@ class Compared:
 
 @dataclass
 class CaseRecord:
-    """All restarts of one case: what both sides gave each time."""
+    """All restarts of one case: what both sides gave each time, and the figure of each pair of timed halves."""
 
     restarts: list[Mapping[str, Half]] = field(default_factory=list)
+    figures: list[RestartFigure] = field(default_factory=list)
 
     def add(self, halves: Mapping[str, Half]) -> None:
         """Keep one restart."""
         self.restarts.append(halves)
+        if halves[A].blocks_s and halves[B].blocks_s:
+            self.figures.append(combine_blocks(halves[A].blocks_s, halves[B].blocks_s))
+
+    def log_ratios(self) -> tuple[Array, Array]:
+        """The log ratios of the times and their standard errors, shape (restarts,) each; empty without blocks."""
+        return np.array([f.log_ratio for f in self.figures]), np.array([f.se for f in self.figures])
+
+    def wanted_s(self, limit: float) -> float:
+        """Seconds of blocks that the next restart should take, by this case's own noise; see `pace.wanted_s`."""
+        if not self.figures:
+            return FIRST_S
+        timed_s = [sum(half.wall_ns for half in halves.values()) / 1e9 for halves in self.restarts]
+        return wanted_s(statistics.median(f.se for f in self.figures), statistics.median(timed_s), limit)
 
     def last(self, side: str) -> Half | None:
         """What a side gave last, or None before the first restart."""

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import math
+import os
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from perfguard.duet.line import Line
 from perfguard.duet.side import Side
 
 CASE_TIMEOUT_S = 600.0
 FEWEST_PAIRS = 3
-MOST_PAIRS = 60
+MOST_PAIRS = 500
 ENOUGH_PAIRS = 12
+MOST_OF_BATCH = 25
+NO_CPU = -1  # begin where you are
 
 A, B = "a", "b"
 
@@ -30,6 +35,18 @@ class Half:
     message: str = ""
     calls: int = 0
     wall_ns: int = 0
+    over: bool = False
+
+    def add(self, block: Mapping[str, Any], calls: int) -> None:
+        """Keep one block of `calls` calls, as the worker told it: nanoseconds, and by phase self time and count."""
+        ns = max(1, int(block["ns"]))
+        phases = {path: own / calls / 1e9 for path, (own, _) in block["phases"].items()}
+        self.blocks_s.append(ns / calls / 1e9)
+        self.phases_s.append(phases | {"unaccounted": self.blocks_s[-1] - sum(phases.values())})
+        self.calls += calls
+        self.wall_ns += ns
+        for path, (_, count) in block["phases"].items():
+            self.counts[path] = self.counts.get(path, 0) + count
 
 
 def measure_pair(
@@ -59,13 +76,14 @@ def measure_pair(
     if len(waiting) == len(ids):
         _blocks(lines, halves, rng, budget_s, on_block, parallel=parallel)
     for name, line in lines.items():
-        line.send("go on")
-        _finished(halves[name], line.recv(CASE_TIMEOUT_S))
+        if not halves[name].over:
+            line.send("go on")
+            _finished(halves[name], line.recv(CASE_TIMEOUT_S))
     return halves
 
 
 def _blocks(
-    lines: Mapping[str, Any],
+    lines: Mapping[str, Line],
     halves: Mapping[str, Half],
     rng: random.Random,
     budget_s: float,
@@ -73,37 +91,61 @@ def _blocks(
     *,
     parallel: bool,
 ) -> None:
+    """Time pairs of blocks in batches until the budget is spent, or a test ends early."""
     names = sorted(lines)
     calibrated = {}
     for name in rng.sample(names, len(names)):
         lines[name].send("calibrate")
         calibrated[name] = lines[name].recv(CASE_TIMEOUT_S)
+    if not _all_of_kind(calibrated, "calibrated", halves):
+        return
     calls = max(int(c["calls"]) for c in calibrated.values())  # the same on both sides, so that blocks are alike
-    spent_ns, pairs = 0, 0
+    pair_s = sum(int(c["block_ns"]) * calls / int(c["calls"]) for c in calibrated.values()) / 1e9
+    spent_s, pairs, batch = 0.0, 0, 0
     while pairs < MOST_PAIRS:
-        order = rng.sample(names, len(names))
-        for name in order if parallel else ():
-            lines[name].send("block", calls=calls)
-        for name in order:
-            if not parallel:
-                lines[name].send("block", calls=calls)
-            block = lines[name].recv(CASE_TIMEOUT_S)
-            half, ns = halves[name], max(1, int(block["ns"]))
-            spent_ns += ns
-            half.blocks_s.append(ns / calls / 1e9)
-            phases = {path: own / calls / 1e9 for path, own in block["phases"].items()}
-            half.phases_s.append(phases | {"unaccounted": half.blocks_s[-1] - sum(phases.values())})
-            half.calls += calls
-            half.wall_ns += ns
-            for path, count in block["counts"].items():
-                half.counts[path] = half.counts.get(path, 0) + count
-            on_block(name, pairs, half.blocks_s[-1])
-        pairs += 1
-        if spent_ns >= budget_s * 1e9 and pairs >= (ENOUGH_PAIRS if spent_ns < 3 * budget_s * 1e9 else FEWEST_PAIRS):
+        enough = ENOUGH_PAIRS if spent_s < 3 * budget_s else FEWEST_PAIRS
+        if spent_s >= budget_s and pairs >= enough:
+            break
+        wanted = max(math.ceil((budget_s - spent_s) / max(pair_s, 1e-6)), (enough if pair_s < budget_s else 1) - pairs)
+        orders = turn_orders(names, max(1, min(wanted, MOST_OF_BATCH)), rng, parallel=parallel)
+        for name in sorted(names, key=lambda name: orders[name][0][0]):  # who is first begins when both know it
+            lines[name].send("turns", calls=calls, batch=batch, order=orders[name])
+        timed = {name: lines[name].recv(CASE_TIMEOUT_S) for name in names}
+        if not _all_of_kind(timed, "timed", halves):
             return
+        for index, blocks in enumerate(zip(*(timed[name]["blocks"] for name in names), strict=True)):
+            for name, block in zip(names, blocks, strict=True):
+                halves[name].add(block, calls)
+                on_block(name, pairs + index, halves[name].blocks_s[-1])
+        pairs, batch = pairs + len(orders[names[0]]) // len(names), batch + 1
+        spent_s = sum(half.wall_ns for half in halves.values()) / 1e9
+        pair_s = spent_s / pairs
+
+
+def turn_orders(
+    names: Sequence[str], pairs: int, rng: random.Random, *, parallel: bool = False
+) -> dict[str, list[tuple[bool, int]]]:
+    """For each side the turns of `pairs` pairs, in random order within each pair, as (is it mine, processor).
+
+    Both blocks of a pair begin on one processor, drawn at random. With `parallel` nobody waits for anybody.
+    """
+    if parallel:
+        return {name: [(True, NO_CPU)] * pairs for name in names}
+    cpus = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else [NO_CPU]
+    turns = [(name, cpu) for cpu in rng.choices(cpus, k=pairs) for name in rng.sample(names, len(names))]
+    return {mine: [(name == mine, cpu) for name, cpu in turns] for mine in names}
+
+
+def _all_of_kind(messages: Mapping[str, Mapping[str, Any]], kind: str, halves: Mapping[str, Half]) -> bool:
+    """Whether both sides answered as asked; a test that ended instead is noted in its half."""
+    for name, message in messages.items():
+        if message["kind"] == "finished":
+            _finished(halves[name], message)
+    return all(message["kind"] == kind for message in messages.values())
 
 
 def _finished(half: Half, message: Mapping[str, Any]) -> None:
     half.status, half.message = str(message["status"]), str(message["message"])
     half.records = {record["name"]: record for record in message["records"]}
     half.notes = list(message["notes"])
+    half.over = True

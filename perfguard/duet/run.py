@@ -35,7 +35,9 @@ def run_duet(
         report(case)
         tell_pytest(items[case.id], case)
 
-    with both_checkouts(settings, config.rootpath) as (before, now):
+    # Without an ini file, pytest's rootdir is a guess that may hold the other tree too.
+    place = given.dir.resolve() if config.inipath is None else config.rootpath
+    with both_checkouts(settings, place) as (before, now):
         call = invocation(
             now.root,
             config.args,
@@ -53,17 +55,27 @@ def run_duet(
 
 
 @contextlib.contextmanager
-def both_checkouts(settings: Settings, rootdir: Path) -> Iterator[tuple[Checkout, Checkout]]:
-    """Before and now: a worktree of the revision or the folder given, and the tree that pytest was started in."""
+def both_checkouts(settings: Settings, place: Path) -> Iterator[tuple[Checkout, Checkout]]:
+    """Before and now: a worktree of the revision or the folder given, and the tree that holds `place`.
+
+    Raises `DuetError` for a folder that is none, or one of two trees inside the other: which files are whose?
+    """
     if settings.against_path is not None:
         other = settings.against_path.resolve()
         if not other.is_dir():
             raise DuetError(f"--perfguard-against-path {other}", "is no folder", "name another checkout")
-        now = _common_top(rootdir)
+        now = _tree_of(place)
+        if other.is_relative_to(now) or now.is_relative_to(other):
+            raise DuetError(
+                f"--perfguard-against-path {other}",
+                f"is not apart from this tree, {now}",
+                "if it should be: write --perfguard-against-path=DIR with '=', since pytest takes a DIR that stands "
+                "alone for a test folder when it looks for its ini file and rootdir",
+            )
         yield Checkout(other, str(settings.against_path)), Checkout(now, "this tree")
         return
     assert settings.against is not None
-    top = top_of(rootdir)
+    top = top_of(place)
     with worktree(top, settings.against) as before:
         yield before, Checkout(top, "the working tree")
 
@@ -89,8 +101,8 @@ def tell_pytest(item: pytest.Item, case: Case) -> None:
     hook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
 
 
-def _common_top(rootdir: Path) -> Path:
+def _tree_of(place: Path) -> Path:
     try:
-        return top_of(rootdir)
+        return top_of(place)
     except DuetError:  # two plain folders can be compared too
-        return rootdir.resolve()
+        return place.resolve()

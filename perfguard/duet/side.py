@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from perfguard.duet.line import Line
-from perfguard.duet.worker import DESCRIPTOR, OTHER_ROOT, TOOL
+from perfguard.duet.worker import BATON, DESCRIPTOR, OTHER_ROOT, TOOL
 from perfguard.duet.worktree import Checkout
 from perfguard.errors import DuetError
 
@@ -97,8 +97,8 @@ class Side:
         assert self._line is not None
         return self._line
 
-    def start(self, hash_seed: int, environment_bytes: int) -> None:
-        """Start a fresh worker; `collected` waits for it.
+    def start(self, hash_seed: int, environment_bytes: int, baton: socket.socket) -> None:
+        """Start a fresh worker; `collected` waits for it. `baton` is its end of the wire to the other worker.
 
         Both sides of a restart get the same `hash_seed` and, by padding, an environment of `environment_bytes`: its
         size shifts the stack, which alone can change a time by per cents (Mytkowicz et al. 2009, Producing wrong data
@@ -106,16 +106,20 @@ class Side:
         """
         root = self.checkout.root
         ours, theirs = socket.socketpair()
-        environment = self.environment() | {DESCRIPTOR: f"{theirs.fileno():08d}", "PYTHONHASHSEED": f"{hash_seed:010d}"}
+        environment = self.environment() | {
+            DESCRIPTOR: f"{theirs.fileno():08d}",
+            BATON: f"{baton.fileno():08d}",
+            "PYTHONHASHSEED": f"{hash_seed:010d}",
+        }
         environment[_PADDING] = "x" * (environment_bytes - _size(environment))
         self._complaints = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the worker; `stop` closes it
         folder = root / self.invocation.folder
-        with theirs:
+        with theirs, baton:
             self._process = subprocess.Popen(
                 [self.python, "-c", _BOOTSTRAP.format(tool=TOOL), *self.invocation.in_tree(root)],
                 cwd=folder if folder.is_dir() else root,
                 env=environment,
-                pass_fds=(theirs.fileno(),),
+                pass_fds=(theirs.fileno(), baton.fileno()),
                 stdin=subprocess.DEVNULL,
                 stdout=self._complaints,
                 stderr=subprocess.STDOUT,
@@ -155,10 +159,14 @@ class Side:
         self.cases = {case["key"]: case for case in message["cases"]}
         return self.cases
 
-    def stop(self) -> None:
-        """End the worker: it ends by itself once the wire is closed, and is killed if it does not."""
+    def dismiss(self) -> None:
+        """Close the wire: the worker finishes its session and ends by itself; `stop` waits for that."""
         if self._line is not None:
             self._line.close()
+
+    def stop(self) -> None:
+        """End the worker, which is killed if it does not end by itself."""
+        self.dismiss()
         if self._process is not None:
             try:
                 self._process.wait(STOP_TIMEOUT_S)

@@ -8,6 +8,7 @@ revision is at rest meanwhile.
 from __future__ import annotations
 
 import ctypes
+import gc
 import os
 import signal
 import socket
@@ -15,21 +16,26 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from time import perf_counter_ns
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from perfguard.cases import keep_cases, outcome, planned
 from perfguard.document import Metric
+from perfguard.duet.baton import Baton, Turn
 from perfguard.duet.line import Line
 from perfguard.errors import DuetError
 from perfguard.figures import FigureBook
-from perfguard.measure import Comparison, Plan, compare_in_turn
 from perfguard.measure.blocks import Target, collector_off, prepared, tidy_between_rounds
 from perfguard.measure.clock import system_clock
+from perfguard.measure.plan import Plan
 from perfguard.spans.recorder import Recorder, recording
 
+if TYPE_CHECKING:
+    from perfguard.measure import Comparison
+
 DESCRIPTOR = "PERFGUARD_DUET_DESCRIPTOR"
+BATON = "PERFGUARD_DUET_BATON"
 OTHER_ROOT = "PERFGUARD_DUET_OTHER_ROOT"
 TOOL = "PERFGUARD_DUET_TOOL"
 COMPARE_PLAN = Plan(budget_s=0.5, min_rounds=8)
@@ -42,8 +48,9 @@ def main(arguments: list[str]) -> int:
     """Run pytest as a worker on the socket whose descriptor the environment names."""
     die_with_parent()
     line = Line(socket.socket(fileno=int(os.environ.pop(DESCRIPTOR))), "the run")
+    baton = Baton(socket.socket(fileno=int(os.environ.pop(BATON))))
     others = [Path(root) for root in os.environ.pop(OTHER_ROOT).split(os.pathsep)]
-    return int(pytest.main(arguments, plugins=[Entry(Worker(line, others))]))
+    return int(pytest.main(arguments, plugins=[Entry(Worker(line, baton, others))]))
 
 
 def die_with_parent() -> None:
@@ -71,8 +78,9 @@ class Entry:
 class Worker:
     """The hooks of a worker, and the runner that the `perfguard` fixture finds."""
 
-    def __init__(self, line: Line, other_roots: Sequence[Path]) -> None:
+    def __init__(self, line: Line, baton: Baton, other_roots: Sequence[Path]) -> None:
         self.line = line
+        self.baton = baton
         self.other_roots = other_roots
         self.profile = "quick"
         self.problems: list[str] = []
@@ -102,6 +110,8 @@ class Worker:
             foreign=self._foreign(),
         )
         items = {item.nodeid: item for item in session.items}
+        gc.collect()
+        gc.freeze()  # what pytest and the imports made stays: without it each case pays for looking through it all
         while True:
             try:
                 message = self.line.recv(None)
@@ -111,7 +121,7 @@ class Worker:
                 return True
             item, following = items[message["case"]], items.get(message["next"])
             self.reports = []
-            self.case = WorkerCase(item.nodeid, str(planned(item).marker.get("device", "cpu")), self.line)
+            self.case = WorkerCase(item.nodeid, str(planned(item).marker.get("device", "cpu")), self.line, self.baton)
             item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
             status, text = outcome(self.reports)
             self.line.send(
@@ -143,10 +153,11 @@ class Worker:
 class WorkerCase:
     """One case in a worker: what the fixture calls, served block by block."""
 
-    def __init__(self, case_id: str, device: str, line: Line) -> None:
+    def __init__(self, case_id: str, device: str, line: Line, baton: Baton) -> None:
         self.case_id = case_id
         self.device = device
         self.line = line
+        self.baton = baton
         self.records: list[dict[str, Any]] = []
         self.notes: list[str] = []
         self.figures = FigureBook(NO_LIMIT, self._keep)
@@ -163,19 +174,27 @@ class WorkerCase:
                     calls, block_ns = calibrate(target)
                     recorder.take_round()
                     self.line.send("calibrated", calls=calls, block_ns=block_ns)
-                elif message["kind"] == "block":
-                    calls = int(message["calls"])
-                    block_ns = target.block_ns(calls, perf_counter_ns)
-                    phases = recorder.take_round()
-                    tidy_between_rounds()
-                    self.line.send(
-                        "timed",
-                        ns=block_ns,
-                        phases={p: own for p, (_, own, _) in phases.totals.items()},
-                        counts={p: count for p, (_, _, count) in phases.totals.items()},
-                    )
+                elif message["kind"] == "turns":
+                    self.line.send("timed", blocks=self._turns(target, recorder, message))
                 else:
                     return target.result
+
+    def _turns(self, target: Target, recorder: Recorder, message: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """Time a block at each turn that is this worker's; one map for each."""
+        calls, batch = int(message["calls"]), int(message["batch"])
+        order = [Turn(bool(mine), int(cpu)) for mine, cpu in message["order"]]
+        blocks = []
+        try:
+            for turn in self.baton.turns(batch, order):
+                begin_on(turn.cpu)
+                block_ns = target.block_ns(calls, perf_counter_ns)
+                totals = recorder.take_round().totals
+                blocks.append({"ns": block_ns, "phases": {path: (own, n) for path, (_, own, n) in totals.items()}})
+                tidy_between_rounds()
+        except BaseException:
+            self.baton.give_up(batch)
+            raise
+        return blocks
 
     def compare(
         self,
@@ -188,6 +207,8 @@ class WorkerCase:
         settle: bool,
     ) -> Comparison:
         """Alternatives are timed here, on this side's turn: their ratio needs no other revision to be fair."""
+        from perfguard.measure import compare_in_turn  # with numpy and scipy: only for cases that compare
+
         comparison, first = compare_in_turn(
             alternatives,
             reference,
@@ -211,6 +232,20 @@ class WorkerCase:
         kept = ("name", "unit", "kind", "direction", "gated", "median")
         own_limit = None if metric.limit == NO_LIMIT else metric.limit
         self.records.append({name: getattr(metric, name) for name in kept} | {"limit": own_limit})
+
+
+def begin_on(cpu: int) -> None:
+    """Move this thread to processor `cpu`, then let it go where it likes again; does nothing where that can't be done.
+
+    A process stays where it last ran. Beside a busy neighbour the two sides would else keep processors of different
+    speed for a whole restart, and the code that runs on the slower one would look slower.
+    """
+    if cpu < 0 or not hasattr(os, "sched_setaffinity"):
+        return
+    allowed = os.sched_getaffinity(0)
+    if cpu in allowed and len(allowed) > 1:
+        os.sched_setaffinity(0, {cpu})
+        os.sched_setaffinity(0, allowed)
 
 
 def calibrate(target: Target) -> tuple[int, int]:

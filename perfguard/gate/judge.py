@@ -24,6 +24,7 @@ from perfguard.document import (
     with_verdict,
 )
 from perfguard.gate.attribution import attribute
+from perfguard.gate.basis import basis_of, noise_of
 from perfguard.gate.policy import Policy, per_test_alpha
 from perfguard.stats.change import (
     ABSOLUTE_PRIOR,
@@ -31,7 +32,6 @@ from perfguard.stats.change import (
     ChangeInterval,
     Prior,
     change_against_differences,
-    change_against_runs,
     interval_sd,
 )
 from perfguard.stats.prior import learn_prior
@@ -61,10 +61,14 @@ class Judge:
             baselines.count(keys),
             {
                 portable: learn_prior(
-                    [m.medians for m in baselines.metrics.values() if _is_relative(m) and _portable(m) == portable],
-                    PORTABLE_PRIOR if portable else ABSOLUTE_PRIOR,
+                    [
+                        noise_of(m, prior)
+                        for m in baselines.metrics.values()
+                        if _is_relative(m) and _portable(m) == portable
+                    ],
+                    prior,
                 )
-                for portable in (False, True)
+                for portable, prior in ((False, ABSOLUTE_PRIOR), (True, PORTABLE_PRIOR))
             },
         )
 
@@ -84,7 +88,8 @@ class Judge:
         told = verdict != "same" and metric.name == MAIN_METRIC  # shares of next to nothing would only mislead
         if told and case.account is not None and baseline.process_runs[-1].phases:
             phases = attribute(per_call(case.account), [run.phases for run in baseline.process_runs])
-        change = Change(interval.ratio, (interval.low, interval.high), phases)
+        basis = basis_of(metric, baseline).name
+        change = Change(interval.ratio, (interval.low, interval.high), phases, basis)
         return with_verdict(metric, verdict, change, reference)
 
     def missing(self, case: Case) -> tuple[str, ...]:
@@ -106,7 +111,7 @@ class Judge:
             ratio = _exact_ratio(now, baseline_median(baseline))
             return ChangeInterval(ratio, 0.0, BEYOND, 0.0, 0.0)
         within = interval_sd(*metric.ci, metric.confidence) if metric.n > 1 else 0.0
-        return change_against_runs(now, before, within_sd=within, alpha=alpha, prior=self.priors[_portable(metric)])
+        return basis_of(metric, baseline).change(alpha=alpha, prior=self.priors[_portable(metric)], within_sd=within)
 
 
 def verdict_of(alarm: ChangeInterval, alone: ChangeInterval, direction: str, limit: float) -> Verdict:

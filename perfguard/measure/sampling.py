@@ -7,6 +7,7 @@ is counted and said; medians carry the rest.
 from __future__ import annotations
 
 import statistics
+from collections.abc import Sequence
 from dataclasses import dataclass
 from time import perf_counter_ns
 from typing import Protocol
@@ -45,6 +46,9 @@ class Observer(Protocol):
     def round(self, done: Round) -> None:
         """A block has been timed."""
 
+    def again(self, values_s: Sequence[float]) -> bool:
+        """All rounds are done: whether what they say is unlikely enough that as many more should be measured."""
+
 
 @dataclass(frozen=True, slots=True)
 class Samples:
@@ -67,6 +71,8 @@ def sample(target: Target, plan: Plan, observer: Observer, clock: Clock = perf_c
         sampler.calibrate()
         settled = sampler.warm_up()
         sampler.measure()
+        while observer.again(sampler.values):
+            sampler.measure(until_narrow=False)
     return sampler.finish(settled)
 
 
@@ -127,23 +133,23 @@ class _Sampler:
                     return True
         return False
 
-    def measure(self) -> None:
-        """Timed rounds until the interval is narrow or the budget spent."""
+    def measure(self, *, until_narrow: bool = True) -> None:
+        """Timed rounds until the interval is narrow or the budget spent; or only the latter."""
         plan = self.plan
         self.observer.stage("measure", {"iterations": self.iterations, "budget_s": plan.budget_s})
         self.recorder.take_round()  # what warm-up left
         spent_ns = 0
-        next_look = plan.min_rounds
-        while len(self.values) < plan.max_rounds:
+        done, next_look = len(self.values), plan.min_rounds
+        while len(self.values) < done + plan.max_rounds:
             block_ns = self._timed_block(keep=True)
             spent_ns += max(block_ns, 0)
             n = len(self.values)
-            if n >= next_look:
+            if until_narrow and n >= next_look:
                 self.interval = median_interval(self.values, plan.confidence)
                 if self.interval.relative_half_width <= plan.target:
                     return
                 next_look = n + max(1, n // 5)  # looking costs a sort: look less often as samples grow
-            if spent_ns >= plan.budget_s * 1e9 and n >= plan.floor_rounds:
+            if spent_ns >= plan.budget_s * 1e9 and n >= done + plan.floor_rounds:
                 return
 
     def finish(self, settled: bool) -> Samples:

@@ -8,6 +8,12 @@ from perfguard.units import format_change, format_value
 # A verdict is always a glyph and a word: neither colour nor shape alone.
 GLYPHS = {"slower": "▲", "faster": "▼", "same": "=", "noisy": "?", "new": "+", "missing": "-", "broken": "!"}
 
+# What was compared, where it was not the medians that are shown.
+_BASES = {
+    "fastest": " (fastest rounds compared)",
+    "fastest, at one speed": " (fastest rounds compared, at one speed of the machine)",
+}
+
 
 def figure(metric: Metric) -> str:
     """`412 µs ±1.2 %  n=120`; an exact or single figure without interval."""
@@ -32,7 +38,7 @@ def change_line(metric: Metric) -> str:
     return (
         f"{metric.name}: {before} -> {now}, {format_change(metric.change.ratio)} "
         f"[{format_change(low)}, {format_change(high)}], limit {metric.limit:.0%}, "
-        f"{metric.baseline.process_runs} process runs in the baseline"
+        f"{metric.baseline.process_runs} process runs in the baseline{_BASES.get(metric.change.basis, '')}"
     )
 
 

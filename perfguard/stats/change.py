@@ -30,6 +30,9 @@ class Prior:
 # one run mostly by a few. Both are worth two observations: enough to stop three lucky runs from looking certain.
 ABSOLUTE_PRIOR = Prior(sd=0.10, degrees=2.0)
 PORTABLE_PRIOR = Prior(sd=0.04, degrees=2.0)
+# How much of the reference kernel's change of speed a case is believed to feel, and how sure that is.
+SLOPE = 0.5
+SLOPE_SD = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +69,58 @@ def change_against_runs(
     half = float(stdtrit(degrees, 1 - alpha / 2)) * se
     delta = float(value - logs.mean())
     return ChangeInterval(math.exp(delta), _exp(delta - half), _exp(delta + half), math.sqrt(variance), degrees)
+
+
+def change_at_one_speed(
+    now: float,
+    before: npt.ArrayLike,
+    now_reference: float,
+    before_reference: npt.ArrayLike,
+    *,
+    alpha: float = 0.01,
+    prior: Prior = ABSOLUTE_PRIOR,
+) -> ChangeInterval:
+    """As `change_against_runs`, for figures that move with the speed of the machine, as told by a reference's times.
+
+    `now_reference`, `before_reference` (shape (k,)): the reference kernel's time in the same runs (> 0). The log figure
+    is taken as intercept + slope * log reference + noise, the slope as normal around SLOPE before any run is seen (0:
+    the case does not feel what slows the kernel; 1: it feels it in full). This is the conjugate Bayesian linear model;
+    its predictive distribution is Student's with the moderated variance and
+
+        df = d0 + k - 1,  se^2 = s^2 (1 + 1/k + (z - mean z)^2 / (Szz + r)),  r = (prior.sd / SLOPE_SD)^2,
+
+    so that a run at a speed never seen before gets a wide interval instead of a false alarm
+    (Gelman et al., Bayesian Data Analysis, 3rd ed., sections 14.2 and 14.8; Smyth 2004 for the variance).
+    Raises ValueError on figures that are not positive or different shapes.
+    """
+    y, z = np.log(_positive(before)), np.log(_positive(before_reference))
+    if y.shape != z.shape:
+        raise ValueError(f"{y.size} figures, {z.size} of the reference")
+    ((value,), (speed,)) = np.log(_positive([now])), np.log(_positive([now_reference]))
+    ridge = (prior.sd / SLOPE_SD) ** 2
+    slope, residual = _slope(y, z, ridge)
+    degrees = prior.degrees + y.size - 1
+    variance = (prior.degrees * prior.sd**2 + residual) / degrees
+    centred = float(((z - z.mean()) ** 2).sum())
+    away = float(speed - z.mean())
+    half = float(stdtrit(degrees, 1 - alpha / 2)) * math.sqrt(variance * (1 + 1 / y.size + away**2 / (centred + ridge)))
+    delta = float(value - y.mean()) - slope * away
+    return ChangeInterval(math.exp(delta), _exp(delta - half), _exp(delta + half), math.sqrt(variance), degrees)
+
+
+def at_one_speed(figures: npt.ArrayLike, reference: npt.ArrayLike, prior: Prior = ABSOLUTE_PRIOR) -> list[float]:
+    """The figures, shape (k,), as they would be at the reference's mean speed: what is left is the runs' own noise."""
+    y, z = np.log(_positive(figures)), np.log(_positive(reference))
+    slope, _ = _slope(y, z, (prior.sd / SLOPE_SD) ** 2)
+    return [float(figure) for figure in np.exp(y - slope * (z - z.mean()))]
+
+
+def _slope(y: npt.NDArray[np.float64], z: npt.NDArray[np.float64], ridge: float) -> tuple[float, float]:
+    """The posterior slope and the residual sum of squares, that of the slope's prior included."""
+    dy, dz = y - y.mean(), z - z.mean()
+    precision = float((dz**2).sum()) + ridge
+    slope = (float((dz * dy).sum()) + ridge * SLOPE) / precision
+    return slope, max(0.0, float((dy**2).sum()) + ridge * SLOPE**2 - precision * slope**2)
 
 
 def change_against_differences(

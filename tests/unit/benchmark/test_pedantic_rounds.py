@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -27,6 +27,9 @@ class Listener:
 
     def round(self, done: Round) -> None:
         self.rounds.append(done)
+
+    def again(self, values_s: Sequence[float]) -> bool:
+        return False
 
 
 class Clock:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from perfguard.benchmark.wishes import Wishes
 from perfguard.measure import Plan, Round, sample
 from perfguard.measure.blocks import Target
@@ -19,6 +21,9 @@ class Listener:
 
     def round(self, done: Round) -> None:
         self.rounds.append(done)
+
+    def again(self, values_s: Sequence[float]) -> bool:
+        return False
 
 
 class Work:

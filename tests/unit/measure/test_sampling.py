@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import pytest
@@ -47,6 +47,9 @@ class Seen:
 
     def round(self, done: Round) -> None:
         self.rounds.append(done)
+
+    def again(self, values_s: Sequence[float]) -> bool:
+        return False
 
 
 PLAN = Plan(budget_s=1.0, min_rounds=10)
