@@ -168,7 +168,7 @@ class Bisect:
         if chosen is None:
             noisy = [metric for _, metric in figures if metric.verdict == "noisy"]
             metric = max(noisy or [metric for _, metric in figures], key=lambda m: slowdown(m)[2])
-            return _answer(metric, metric.limit), metric, ""
+            return _answer(metric, 0.0), metric, ""
         self.target = chosen[0]
         self._leave_out = tuple(case.id for case in outcome.cases if case.id != self.target.case_id)
         if not is_exact(chosen[1]):
@@ -179,8 +179,8 @@ class Bisect:
 def _answer(metric: Metric, limit: float) -> Answer:
     """What a verdict means for the search.
 
-    A duet calls a case noisy also where it excludes a slowdown but could not have seen one; here, what is excluded is all
-    that is asked.
+    A duet calls a case noisy also where it excludes a slowdown but could not have seen one; here, what is excluded is
+    all that is asked.
     """
     if metric.verdict == "slower":
         return "bad"
