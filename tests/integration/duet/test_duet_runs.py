@@ -161,6 +161,7 @@ def test_a_revision_that_cannot_be_imported_is_named_with_its_traceback(project:
         (["--perfguard-against-path=no-such-folder"], "no-such-folder"),
         (["--perfguard-against=HEAD", "--perfguard-duet=both"], "both"),
         (["--perfguard-against=HEAD", "--perfguard-alpha=2"], "--perfguard-alpha"),
+        (["--perfguard-against=HEAD", "--perfguard-limit=much"], "--perfguard-limit"),
     ],
 )
 def test_what_cannot_be_compared_is_named(project: Project, options: list[str], culprit: str) -> None:
