@@ -10,7 +10,7 @@ WORKERS ?= 2
 .DEFAULT_GOAL := help
 QUALITY ?=
 QUALITY_VENV ?= .venv-quality
-.PHONY: help venv perf test lint dashboard baselines quality goals kills docs-pictures clean
+.PHONY: help venv perf test lint dashboard baselines quality goals bisect kills docs-pictures clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -53,6 +53,9 @@ quality:  ## error rates of the gate beside a noisy neighbour, with other tools'
 
 goals: $(STAMP)  ## the transport's goals table, measured at length
 	$(BIN)/python -m perfguard_suites.transport.goals $(ARGS)
+
+bisect: $(STAMP)  ## a bisect of 64 commits with an 8 % slowdown, measured for real (some minutes)
+	$(BIN)/python tools/quality/bisect_history.py $(ARGS)
 
 kills: $(STAMP)  ## sixty kills of a transport peer at random moments
 	$(BIN)/python -m perfguard_suites.transport.kill_test --kills 60

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from perfguard import __version__
-from perfguard.commands import baseline, compare, dashboard, diagnose, importing, machine
+from perfguard.commands import baseline, bisect, compare, dashboard, diagnose, importing, machine
 from perfguard.errors import PerfguardError
 
 INTERRUPTED = 2
@@ -27,6 +27,7 @@ EXAMPLES = """\
 examples:
   pytest --perfguard --perfguard-json now.json   measure, compare with the baselines, gate
   perfguard compare before.json now.json         what changed between two runs, and in which phase
+  perfguard bisect v1.2 main -- CASE             which commit made a case slower, and in which phase
   perfguard baseline accept now.json             make a run part of the baselines
   perfguard diagnose transport                   where the time of a transport goes, and what to do about it
   perfguard dashboard                            watch a run live, or replay a recording
@@ -34,7 +35,7 @@ examples:
 exit status: 0 fine; 1 something got slower; 2 interrupted; 4 a bad option or an unreadable file
 """
 
-COMMANDS = (baseline, compare, importing, machine)
+COMMANDS = (baseline, bisect, compare, importing, machine)
 # Their arguments belong to whoever provides the verb, `--help` included.
 PLUGGED = {"diagnose": diagnose, "dashboard": dashboard}
 

@@ -77,6 +77,7 @@ OPTIONS = (
     ),
     Option("seconds", "time budget of a duet, for all its cases together", metavar="S"),
     Option("alpha", "chance that a run without any change alarms (default 1%%)", metavar="SHARE"),
+    Option("limit", "change that matters, for every case whatever its marker says (e.g. 5%%)", metavar="SHARE"),
     Option("export", "write the run in another tool's format: pytest-benchmark=PATH (repeatable)", "many", "KIND=PATH"),
 )
 
@@ -101,6 +102,7 @@ class Settings:
     duet: str = "lockstep"
     seconds: float | None = None
     alpha: float = 0.01
+    limit: float | None = None
 
 
 def settings(values: Mapping[str, Any], root: Path, cwd: Path) -> Settings:
@@ -122,23 +124,25 @@ def settings(values: Mapping[str, Any], root: Path, cwd: Path) -> Settings:
         profile=profile,
         baselines=root / (values["perfguard_baselines"] or "baselines"),
         update=bool(values["perfguard_update"]),
-        json=_path(values["perfguard_json"], cwd, "--perfguard-json"),
+        json=output_path(values["perfguard_json"], cwd, "--perfguard-json"),
         live=live,
-        record=_path(values["perfguard_record"], cwd, "--perfguard-record"),
+        record=output_path(values["perfguard_record"], cwd, "--perfguard-record"),
         strict=bool(values["perfguard_strict"]),
         fail_on=values["perfguard_fail_on"] or "slower",
-        case_seconds=_seconds("--perfguard-case-seconds", values["perfguard_case_seconds"]),
+        case_seconds=time_budget("--perfguard-case-seconds", values["perfguard_case_seconds"]),
         exports=tuple(_export(text, cwd) for text in values["perfguard_export"]),
         against=values["perfguard_against"] or None,
         against_path=cwd / values["perfguard_against_path"] if values["perfguard_against_path"] else None,
         against_python=values["perfguard_against_python"] or None,
         duet=_choice("--perfguard-duet", values["perfguard_duet"] or "lockstep", ("lockstep", "parallel")),
-        seconds=_seconds("--perfguard-seconds", values["perfguard_seconds"]),
-        alpha=_alpha(values["perfguard_alpha"]),
+        seconds=time_budget("--perfguard-seconds", values["perfguard_seconds"]),
+        alpha=error_rate("--perfguard-alpha", values["perfguard_alpha"]),
+        limit=change_limit("--perfguard-limit", values["perfguard_limit"]),
     )
 
 
-def _path(text: str | None, cwd: Path, option: str) -> Path | None:
+def output_path(text: str | None, cwd: Path, option: str) -> Path | None:
+    """A file that can be written later, None if `text` names none. Raises `OptionError` naming the option."""
     if not text:
         return None
     path = cwd / text
@@ -153,7 +157,7 @@ def _export(text: str, cwd: Path) -> tuple[str, Path]:
     from perfguard.report.exports import EXPORTS
 
     kind, _, name = text.partition("=")
-    path = _path(name, cwd, "--perfguard-export")
+    path = output_path(name, cwd, "--perfguard-export")
     if kind not in EXPORTS or path is None:
         kinds = ", ".join(EXPORTS)
         raise OptionError("--perfguard-export", f"{text!r} is no export", f"write KIND=PATH, KIND one of {kinds}")
@@ -166,13 +170,19 @@ def _choice(option: str, text: str, choices: tuple[str, ...]) -> str:
     return text
 
 
-def _alpha(text: Any) -> float:
+def error_rate(option: str, text: Any) -> float:
+    """A chance of error, 1 % unless `text` says otherwise. Raises `OptionError` naming the option."""
+    alpha = change_limit(option, text) if text else 0.01
+    if alpha is None or not 0 < alpha < 0.5:
+        raise OptionError(option, f"{text!r} is no error rate", "write 1% or 0.01")
+    return alpha
+
+
+def change_limit(option: str, text: Any) -> float | None:
+    """A practical limit as a fraction, None if `text` says none. Raises `OptionError` naming the option."""
     from perfguard.units import parse_limit
 
-    alpha = parse_limit(_number(text), "--perfguard-alpha") if text else 0.01
-    if not 0 < alpha < 0.5:
-        raise OptionError("--perfguard-alpha", f"{text!r} is no error rate", "write 1% or 0.01")
-    return alpha
+    return parse_limit(_number(text), option) if text else None
 
 
 def _number(text: str) -> str | float:
@@ -182,7 +192,8 @@ def _number(text: str) -> str | float:
         return text
 
 
-def _seconds(option: str, text: Any) -> float | None:
+def time_budget(option: str, text: Any) -> float | None:
+    """Seconds, None if `text` says none. Raises `OptionError` naming the option."""
     if text in (None, ""):
         return None
     try:

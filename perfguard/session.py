@@ -113,6 +113,8 @@ class RunSession:
 
     def limit_of(self, case: PlannedCase, default: float = DEFAULT_LIMIT) -> float:
         """The change a case tolerates, as a fraction. Raises `OptionError` for a marker that says none."""
+        if self.settings.limit is not None:
+            return self.settings.limit
         return parse_limit(case.marker.get("limit", default), f"{case.id}: limit")
 
     def finish_case(self, case_id: str, status: Status, duration_s: float, message: str) -> Case:

@@ -27,7 +27,7 @@ from perfguard.stats.sequential import DuetPlan
 if TYPE_CHECKING:
     from perfguard.session import PlannedCase, RunSession
 
-MOST_RESTARTS = 40
+MOST_RESTARTS = 80
 FEWEST_RESTARTS = 5
 # Time is never kept for fewer restarts than this, so that the last one does not take all that is left.
 FEWEST_LEFT = 3

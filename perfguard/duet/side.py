@@ -21,6 +21,8 @@ from perfguard.errors import DuetError
 STARTUP_TIMEOUT_S = 120.0
 STOP_TIMEOUT_S = 5.0
 COMPLAINT_BYTES = 20_000
+# Where set, another tree that neither side may import from: the checkout whose history is searched.
+FOREIGN_ROOT = "PERFGUARD_DUET_FOREIGN_ROOT"
 _PADDING = "PERFGUARD_DUET_PADDING"
 
 # The measuring tool is the same on both sides, even where perfguard itself is under test: it is loaded before the
@@ -65,8 +67,6 @@ class Invocation:
             *self.options,
             "-p",
             "no:cacheprovider",
-            "-p",
-            "no:terminal",
             f"--rootdir={root / self.rootdir}",
             *ini,
             *targets,
@@ -131,7 +131,7 @@ class Side:
         path = self.invocation.path_in_tree(self.checkout.root)
         return {
             **os.environ,
-            OTHER_ROOT: str(self.other_root),
+            OTHER_ROOT: os.pathsep.join([str(self.other_root), *filter(None, [os.environ.get(FOREIGN_ROOT)])]),
             TOOL: str(Path(__file__).parents[2]),
             "PERFGUARD_DUET_PATH": json.dumps(path),
             "PYTHONPATH": os.pathsep.join([*path, *filter(None, [os.environ.get("PYTHONPATH")])]),
@@ -153,7 +153,7 @@ class Side:
         if message["foreign"]:
             raise DuetError(
                 name,
-                f"imported modules of the other side: {', '.join(message['foreign'])}",
+                f"imported modules of another tree: {', '.join(message['foreign'])}",
                 "install neither side into the environment, or give one its own with --perfguard-against-python",
             )
         self.cases = {case["key"]: case for case in message["cases"]}
@@ -201,7 +201,7 @@ def invocation(
     return Invocation(
         targets=tuple(targets),
         options=tuple(_options(given, set(config_args))),
-        path=tuple(str(p.relative_to(top)) for p in _paths_below(top)),
+        path=tuple(str(p.relative_to(top)) for p in paths_below(top)),
         folder=_below(folder, top),
         rootdir=_below(rootdir, top),
         inifile=None if inifile is None or not inifile.is_relative_to(top) else str(inifile.relative_to(top)),
@@ -239,7 +239,8 @@ def _perfguard_values() -> frozenset[str]:
 _PERFGUARD_VALUES = _perfguard_values()
 
 
-def _paths_below(top: Path) -> list[Path]:
+def paths_below(top: Path) -> list[Path]:
+    """The folders below `top` that modules are imported from here, but for installed packages."""
     found = []
     for entry in sys.path:
         path = Path(entry or ".").resolve()

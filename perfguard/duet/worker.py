@@ -13,7 +13,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any
@@ -49,8 +49,8 @@ def main(arguments: list[str]) -> int:
     die_with_parent()
     line = Line(socket.socket(fileno=int(os.environ.pop(DESCRIPTOR))), "the run")
     baton = Baton(socket.socket(fileno=int(os.environ.pop(BATON))))
-    other = Path(os.environ.pop(OTHER_ROOT))
-    return int(pytest.main(arguments, plugins=[Entry(Worker(line, baton, other))]))
+    others = [Path(root) for root in os.environ.pop(OTHER_ROOT).split(os.pathsep)]
+    return int(pytest.main(arguments, plugins=[Entry(Worker(line, baton, others))]))
 
 
 def die_with_parent() -> None:
@@ -78,10 +78,10 @@ class Entry:
 class Worker:
     """The hooks of a worker, and the runner that the `perfguard` fixture finds."""
 
-    def __init__(self, line: Line, baton: Baton, other_root: Path) -> None:
+    def __init__(self, line: Line, baton: Baton, other_roots: Sequence[Path]) -> None:
         self.line = line
         self.baton = baton
-        self.other_root = other_root
+        self.other_roots = other_roots
         self.profile = "quick"
         self.problems: list[str] = []
         self.reports: list[pytest.TestReport] = []
@@ -144,7 +144,8 @@ class Worker:
             file = getattr(module, "__file__", None)
             if not file or name.partition(".")[0] == "perfguard" or "site-packages" in file:
                 continue
-            if Path(file).resolve().is_relative_to(self.other_root):
+            path = Path(file).resolve()
+            if any(path.is_relative_to(root) for root in self.other_roots):
                 found.append(f"{name} ({file})")
         return found[:20]
 

@@ -34,7 +34,22 @@ class Checkout:
 
 def top_of(path: Path) -> Path:
     """The top of the git checkout that holds `path`. Raises `DuetError` outside one."""
-    return Path(_git(path, "rev-parse", "--show-toplevel", culprit=str(path))).resolve()
+    return Path(git(path, "rev-parse", "--show-toplevel", culprit=str(path))).resolve()
+
+
+def commit_of(top: Path, revision: str) -> str:
+    """The id of the commit that `revision` names. Raises `DuetError` naming the revision if there is none."""
+    if revision.startswith("-"):
+        raise DuetError(f"revision {revision!r}", "is none", "name a commit, branch or tag")
+    return git(
+        top,
+        "rev-parse",
+        "--verify",
+        "--quiet",
+        f"{revision}^{{commit}}",
+        culprit=f"revision {revision!r}",
+        advice="name a commit, branch or tag that this checkout has",
+    )
 
 
 @contextlib.contextmanager
@@ -44,21 +59,11 @@ def worktree(top: Path, revision: str) -> Iterator[Checkout]:
     Raises `DuetError` naming the revision if there is no such commit or it cannot be checked out.
     """
     remove_orphans(top)
-    if revision.startswith("-"):
-        raise DuetError(f"--perfguard-against {revision}", "is no revision", "name a commit, branch or tag")
-    commit = _git(
-        top,
-        "rev-parse",
-        "--verify",
-        "--quiet",
-        f"{revision}^{{commit}}",
-        culprit=f"revision {revision!r}",
-        advice="name a commit, branch or tag that this checkout has",
-    )
+    commit = commit_of(top, revision)
     folder = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-"))
     root = folder / top.name
     try:
-        _git(top, "worktree", "add", "--detach", "--quiet", str(root), commit, culprit=f"revision {revision!r}")
+        git(top, "worktree", "add", "--detach", "--quiet", str(root), commit, culprit=f"revision {revision!r}")
         yield Checkout(root.resolve(), f"{revision} ({commit[:7]})")
     finally:
         _remove(top, folder)
@@ -78,15 +83,17 @@ def remove_orphans(top: Path) -> list[Path]:
 def _remove(top: Path, folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     with contextlib.suppress(DuetError):
-        _git(top, "worktree", "prune", culprit=str(top))
+        git(top, "worktree", "prune", culprit=str(top))
 
 
-def _git(folder: Path, *arguments: str, culprit: str, advice: str = "") -> str:
+def git(folder: Path, *arguments: str, culprit: str, advice: str = "") -> str:
+    """What git says in `folder`, without white space around it. Raises `DuetError` naming `culprit` if it fails."""
     try:
         done = subprocess.run(
             ["git", "-C", str(folder), *arguments],
             capture_output=True,
             text=True,
+            errors="replace",  # a subject in another encoding is no reason to fail
             check=False,
             timeout=GIT_TIMEOUT_S,
             stdin=subprocess.DEVNULL,

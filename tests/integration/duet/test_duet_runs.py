@@ -161,12 +161,23 @@ def test_a_revision_that_cannot_be_imported_is_named_with_its_traceback(project:
         (["--perfguard-against-path=no-such-folder"], "no-such-folder"),
         (["--perfguard-against=HEAD", "--perfguard-duet=both"], "both"),
         (["--perfguard-against=HEAD", "--perfguard-alpha=2"], "--perfguard-alpha"),
+        (["--perfguard-against=HEAD", "--perfguard-limit=much"], "--perfguard-limit"),
     ],
 )
 def test_what_cannot_be_compared_is_named(project: Project, options: list[str], culprit: str) -> None:
     """Unknown revisions, folders and words are errors with status 4."""
     _, text = project.run(*options, status=4)
     assert culprit in text
+
+
+def test_a_project_may_be_strict_about_warnings_and_set_up_its_report(project: Project) -> None:
+    """Workers accept warnings as errors, and options of the terminal report in `addopts` and on the command line."""
+    settings = "[pytest]\ntestpaths = tests\nfilterwarnings = error\naddopts = -ra --color=yes\n"
+    (project.top / "pytest.ini").write_text(settings)
+    project.write(tests="import thing\n\ndef test_calls(perfguard):\n    perfguard.count('calls', thing.CALLS)\n")
+    project.commit()
+    document, _ = project.run("--perfguard-against=HEAD", "--no-header", "--color=no")
+    assert metrics(document)["calls"]["verdict"] == "same"
 
 
 def test_two_checkouts_are_compared(project: Project, tmp_path: Path) -> None:

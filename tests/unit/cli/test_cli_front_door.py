@@ -31,6 +31,7 @@ def _provide(folder: Path, group: str, name: str, source: str, monkeypatch: pyte
         ["baseline", "show"],
         ["baseline", "accept"],
         ["baseline", "prune"],
+        ["bisect"],
         ["compare"],
         ["machine"],
     ],
@@ -43,7 +44,7 @@ def test_every_verb_explains_itself(verb: list[str], capsys: Capture) -> None:
     assert f"usage: {' '.join(['perfguard', *verb])}" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("arguments", [[], ["nope"], ["baseline"], ["compare"], ["machine", "--nope"]])
+@pytest.mark.parametrize("arguments", [[], ["nope"], ["baseline"], ["bisect"], ["compare"], ["machine", "--nope"]])
 def test_usage_errors_have_pytest_s_status(arguments: list[str], capsys: Capture) -> None:
     """4, not argparse's 2, which here means interrupted."""
     with pytest.raises(SystemExit) as ended:
