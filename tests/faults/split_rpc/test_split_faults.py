@@ -159,7 +159,7 @@ X = np.ones((3, CONFIG.hidden), np.float32)
         ("frobnicate/1", [X], "operation 'frobnicate': is unknown"),
         ("batch_linear/9/q_proj", [X], "layer 9: is unknown .*layers 0 to 1"),
         ("batch_linear/0/z_proj", [X], "module 'z_proj': is unknown"),
-        ("batch_linear/0/q_proj", [X[:, :5].copy()], r"was given \(3, 5\)"),
+        ("batch_linear/0/q_proj", [X[:, :5].copy()], "module 'q_proj': takes 64 columns, not 5"),
         ("batch_linear/0/q_proj", [X, X], "was given"),
         ("batch_linear/0/q_proj,down_proj", [X], "takes 160 columns, not 64"),
         ("batch_linear/0/q_proj", [], "was given nothing"),
