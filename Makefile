@@ -8,7 +8,9 @@ ARGS ?=
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help venv perf test lint dashboard baselines goals bisect kills docs-pictures clean
+QUALITY ?=
+QUALITY_VENV ?= .venv-quality
+.PHONY: help venv perf test lint dashboard baselines quality goals bisect kills docs-pictures clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -43,6 +45,12 @@ dashboard: $(STAMP)  ## run the performance suites inside the dashboard
 baselines: $(STAMP)  ## add five process runs to the committed baselines (some 10 minutes)
 	for run in 1 2 3 4 5; do $(BIN)/python -m pytest --perfguard --perfguard-update suites -q $(ARGS) || exit $$?; done
 
+quality:  ## error rates of the gate beside a noisy neighbour, with other tools' rules (an hour; QUALITY='--minutes 20')
+	test -x $(QUALITY_VENV)/bin/python || $(PYTHON) -m venv $(QUALITY_VENV)
+	$(QUALITY_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt \
+	  --editable '.[quality]'
+	$(QUALITY_VENV)/bin/python tools/quality/run.py $(QUALITY)
+
 goals: $(STAMP)  ## the transport's goals table, measured at length
 	$(BIN)/python -m perfguard_suites.transport.goals $(ARGS)
 
@@ -53,4 +61,4 @@ kills: $(STAMP)  ## sixty kills of a transport peer at random moments
 	$(BIN)/python -m perfguard_suites.transport.kill_test --kills 60
 
 clean:  ## remove the environment and all that was built
-	rm -rf $(VENV) dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache perf.pgrun
+	rm -rf $(VENV) $(QUALITY_VENV) build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache perf.pgrun

@@ -6,11 +6,13 @@ nothing can be in the report that was not in the stream.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
 from perfguard.document import Metric
+from perfguard.errors import MeasurementError
 from perfguard.events import EventStream
 from perfguard.figures import FigureBook, metric_of
 from perfguard.measure import Comparison, Plan, Round, Samples, compare_in_turn, sample
@@ -18,7 +20,8 @@ from perfguard.measure.blocks import Target, prepared
 from perfguard.measure.clock import Clock
 from perfguard.measure.reference import SpeedMeter
 from perfguard.measure.sampling import Observer
-from perfguard.spans.recorder import Span
+from perfguard.spans.account import AccountBuilder
+from perfguard.spans.recorder import RoundPhases, Span
 from perfguard.stats.quantiles import Interval, median_interval
 
 MAX_NOTE = 4_000
@@ -64,6 +67,7 @@ class CaseRun:
     ) -> Any:
         """Sample `fn(*args, **kwargs)` as the metric `time`; returns what its last call returned."""
         self.figures.claim("time")
+        self.figures.claim("account")
         with prepared(fn, args, kwargs, self.device) as target:
             self.samples = samples = sampler(target, self.plan, self, self.clock)
         self._emit_metric(self._time_metric(samples.values_s, samples.interval))
@@ -105,6 +109,18 @@ class CaseRun:
         if record:
             self.figures.record_ratios(comparison, first, gated=gated)
         return comparison
+
+    def account(self, calls: Iterable[tuple[float, Mapping[str, float]]]) -> None:
+        """Record an account that the case put together itself: wall seconds and seconds by phase of each call."""
+        self.figures.claim("account")
+        builder = AccountBuilder()
+        for wall_s, phases in calls:
+            totals = {path: _nanoseconds(path, seconds) for path, seconds in phases.items()}
+            flat = {path: (ns, ns, 1) for path, ns in totals.items()}
+            builder.add(_nanoseconds("wall", wall_s), 1, RoundPhases(flat, [], overlapping=False))
+        if not builder.calls:
+            raise MeasurementError("account", "no calls", "give the wall time and the phases of one at least")
+        self.stream.emit("account", case=self.case_id, account=asdict(builder.build()))
 
     def note(self, text: str) -> None:
         """A sentence for the report of this case."""
@@ -181,6 +197,12 @@ class CaseRun:
 
     def _emit_metric(self, metric: Metric) -> None:
         self.stream.emit("metric", case=self.case_id, metric=asdict(metric))
+
+
+def _nanoseconds(what: str, seconds: float) -> int:
+    if not (math.isfinite(seconds) and seconds >= 0):
+        raise MeasurementError(f"account: {what}", f"{seconds!r} is no time", "give seconds")
+    return round(seconds * 1e9)
 
 
 def one_call(spans: Sequence[Span], iterations: int) -> Sequence[Span]:

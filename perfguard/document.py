@@ -44,19 +44,26 @@ class BaselineReference:
 
 @dataclass(frozen=True, slots=True)
 class PhaseChange:
-    """One phase's part in a change: `delta_s` seconds a call, `share` of the case's whole change."""
+    """One phase's part in a change: `delta_s` seconds a call, `share` of the case's whole change.
+
+    In a duet also its own change as a ratio, now over before, with the interval over restarts, and what that says:
+    `slower`, `faster`, `same` or `noisy` for this phase alone. It alarms nobody: the gate judges metrics.
+    """
 
     path: str
     delta_s: float
     share: float
+    ratio: float | None = None
+    ci: tuple[float, float] | None = None
+    verdict: Verdict | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
     """Now over baseline: `ratio` with its interval; for times also which phases account for it.
 
-    `basis` says which figures were compared: "median", "fastest" (round), or "fastest, at one speed" where the
-    reference kernel's time told how fast the machine was.
+    `basis` says which figures were compared: "median", "fastest" (round), "fastest, at one speed" where the
+    reference kernel's time told how fast the machine was, or "pairs" of blocks in turn (a duet).
     """
 
     ratio: float
@@ -213,8 +220,20 @@ def metric_from_map(raw: Mapping[str, Any]) -> Metric:
 
 def change_from_map(raw: Mapping[str, Any]) -> Change:
     """A `Change` from its JSON map."""
-    phases = tuple(PhaseChange(str(p["path"]), float(p["delta_s"]), float(p["share"])) for p in raw.get("phases", ()))
+    phases = tuple(_phase_change_from_map(p) for p in raw.get("phases", ()))
     return Change(float(raw["ratio"]), _pair(raw["ci"]), phases, str(raw.get("basis", "median")))
+
+
+def _phase_change_from_map(raw: Mapping[str, Any]) -> PhaseChange:
+    ci, verdict = raw.get("ci"), raw.get("verdict")
+    return PhaseChange(
+        str(raw["path"]),
+        float(raw["delta_s"]),
+        float(raw["share"]),
+        _optional(raw.get("ratio")),
+        None if ci is None else _pair(ci),
+        None if verdict is None else cast("Verdict", _one_of(verdict, VERDICTS)),
+    )
 
 
 def account_from_map(raw: Mapping[str, Any]) -> Account:

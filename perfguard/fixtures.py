@@ -126,6 +126,17 @@ class Perfguard:
         """Record an exact number of bytes: gated by equality unless `limit` says otherwise."""
         self.record(name, value, unit="B", kind="bytes", gated=gated, limit=limit)
 
+    def account(self, calls: Iterable[tuple[float, Mapping[str, float]]]) -> None:
+        """Record where the time of calls went that the case timed itself: (wall seconds, seconds by phase) of each.
+
+        For paths over several processes, stamped while they ran and put together afterwards. Paths are not nested: each
+        phase's seconds are its own, and what they leave of the wall is `unaccounted`. Once a test, and not beside a
+        measured function, whose account is recorded already: raises `MeasurementError` otherwise, and for times that
+        are none.
+        """
+        if self._run is not None:
+            self._run.account(calls)
+
     def note(self, text: str) -> None:
         """Add a sentence to this case's report."""
         if self._run is not None:

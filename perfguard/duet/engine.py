@@ -11,16 +11,17 @@ import secrets
 import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from perfguard.document import Case
 from perfguard.duet.judging import judge_case, usual_noise
-from perfguard.duet.outcome import CaseRecord, Judgement, account_of, metric_maps
+from perfguard.duet.outcome import TIME, CaseRecord, Judgement, account_of, metric_maps, phase_changes
 from perfguard.duet.pace import Pace, budgets, wanted_restarts
 from perfguard.duet.pairing import A, B, measure_pair
 from perfguard.duet.side import Side
 from perfguard.errors import DuetError
+from perfguard.stats.change import Prior
 from perfguard.stats.sequential import DuetPlan
 
 if TYPE_CHECKING:
@@ -200,13 +201,21 @@ class Duet:
 
     def _judge(self) -> None:
         """Judge what has been measured; what is certain is reported at once."""
-        plan = DuetPlan(alpha=self.session.policy.alpha, tests=self.tests, max_restarts=self.affordable)
-        prior = usual_noise(p.record for p in self.cases.values())
+        # Each alarm that stands takes its test out of the count (Holm 1979, A simple sequentially rejective multiple
+        # test procedure, Scandinavian Journal of Statistics 6); evidence holds at any time, so at this time too.
+        alarms = sum(p.judgement.alarms for p in self.cases.values() if p.judgement is not None)
+        plan = DuetPlan(
+            alpha=self.session.policy.alpha, tests=max(1, self.tests - alarms), max_restarts=self.affordable
+        )
+        prior = self._usual_noise()
         for progress in self.cases.values():
             if progress.record.restarts and not progress.done:
                 judgement = progress.judgement = judge_case(progress.record, prior, plan, self._limit(progress))
                 if judgement.certain:
                     self._finish(progress)
+
+    def _usual_noise(self) -> Prior:
+        return usual_noise(p.record for p in self.cases.values())
 
     def _finish(self, progress: Progress) -> None:
         """Emit a case's figures and verdicts, once."""
@@ -227,13 +236,17 @@ class Duet:
         for note in [*record.notes(), *(judgement.notes if judgement else ())]:
             stream.emit("note", case=case_id, text=note)
         for name, verdict in (judgement.verdicts if judgement else {}).items():
+            change = verdict.change
+            if change is not None and name == TIME:
+                phases = phase_changes(record, self._usual_noise(), self._limit(progress))
+                change = replace(change, phases=phases)
             stream.emit(
                 "verdict",
                 case=case_id,
                 metric=name,
                 verdict=verdict.verdict,
                 limit=verdict.limit,
-                change=None if verdict.change is None else asdict(verdict.change),
+                change=None if change is None else asdict(change),
                 baseline=None
                 if verdict.before is None
                 else {"median": verdict.before, "process_runs": len(record.restarts), "source": source},

@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 
 from perfguard.document import Change, Verdict
-from perfguard.duet.outcome import TIME, CaseRecord, Compared, Judgement, MetricVerdict, exact, phase_changes
+from perfguard.duet.outcome import TIME, CaseRecord, Compared, Judgement, MetricVerdict, exact
 from perfguard.stats.change import Prior
 from perfguard.stats.sequence import learn_duet_prior
 from perfguard.stats.sequential import DuetDecision, DuetPlan, compare_counts, decide
@@ -32,17 +32,18 @@ def judge_case(record: CaseRecord, prior: Prior, plan: DuetPlan, limit: float) -
     if record.failed:
         names = [metric.name for metric in record.compared()] or [TIME]
         return Judgement({name: MetricVerdict("broken", limit) for name in names}, True, (f"broken: {record.failed}",))
-    verdicts, certain, notes = {}, True, []
+    verdicts, certain, notes, alarms = {}, True, [], 0
     for metric in record.compared():
         own_limit = limit if metric.limit is None else metric.limit
         decision = _decide(record, metric, replace(plan, limit=max(own_limit, 1e-9)), prior)
         verdict: Verdict = "noisy" if decision.verdict == "undecided" else decision.verdict
-        verdicts[metric.name] = _verdict(record, metric, decision, verdict, own_limit)
+        verdicts[metric.name] = _verdict(metric, decision, verdict, own_limit)
         if metric.gated:
             certain = certain and decision.verdict != "undecided"
+            alarms += decision.verdict == "slower"
             if not exact(metric):
                 notes.append(_resolution(metric, decision))
-    return Judgement(verdicts, certain and bool(verdicts), tuple(notes))
+    return Judgement(verdicts, certain and bool(verdicts), tuple(notes), alarms)
 
 
 def _decide(record: CaseRecord, metric: Compared, plan: DuetPlan, prior: Prior) -> DuetDecision:
@@ -59,15 +60,12 @@ def _decide(record: CaseRecord, metric: Compared, plan: DuetPlan, prior: Prior) 
     return decide(differences if metric.direction == "lower" else -differences, None, plan, prior)
 
 
-def _verdict(
-    record: CaseRecord, metric: Compared, decision: DuetDecision, verdict: Verdict, limit: float
-) -> MetricVerdict:
+def _verdict(metric: Compared, decision: DuetDecision, verdict: Verdict, limit: float) -> MetricVerdict:
     """In the document a change is now over before, whichever direction is better."""
     ratio, low, high = decision.ratio, decision.low, decision.high
     if metric.direction == "higher":
         ratio, low, high = _inverse(ratio), _inverse(high), _inverse(low)
-    phases = phase_changes(record) if metric.name == TIME else ()
-    change = Change(_finite(ratio), (_finite(low), _finite(high)), phases)
+    change = Change(_finite(ratio), (_finite(low), _finite(high)), basis="pairs")
     return MetricVerdict(verdict, limit, change, float(np.median(metric.before)))
 
 

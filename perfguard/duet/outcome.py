@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, cast
 
 import numpy as np
@@ -14,8 +15,10 @@ from perfguard.duet.pace import FIRST_S, wanted_s
 from perfguard.duet.pairing import A, B, Half
 from perfguard.figures import metric_of
 from perfguard.gate.attribution import attribute
+from perfguard.stats.change import Prior
 from perfguard.stats.pairs import RestartFigure, combine_blocks
 from perfguard.stats.quantiles import Array, median_interval
+from perfguard.stats.sequence import confidence_sequence
 
 TIME = "time"
 
@@ -56,7 +59,9 @@ class CaseRecord:
         if not self.figures:
             return FIRST_S
         timed_s = [sum(half.wall_ns for half in halves.values()) / 1e9 for halves in self.restarts]
-        return wanted_s(statistics.median(f.se for f in self.figures), statistics.median(timed_s), limit)
+        change = abs(statistics.median(f.log_ratio for f in self.figures))
+        se = statistics.median(f.se for f in self.figures)
+        return wanted_s(se, statistics.median(timed_s), max(limit, change))
 
     def last(self, side: str) -> Half | None:
         """What a side gave last, or None before the first restart."""
@@ -181,14 +186,36 @@ def phases_per_call(record: CaseRecord, side: str) -> dict[str, float]:
     return _medians(per_restart)
 
 
-def phase_changes(record: CaseRecord) -> tuple[PhaseChange, ...]:
-    """Which phases account for the change: the median over restarts of what each gained within a restart."""
+def phase_changes(record: CaseRecord, prior: Prior, limit: float) -> tuple[PhaseChange, ...]:
+    """Which phases account for the change: the median over restarts of what each gained within a restart.
+
+    Each comes with its own ratio and interval, as the whole call has them, and with what they say of `limit`.
+    """
     gains = []
     for halves in record.restarts:
         if halves[A].phases_s and halves[B].phases_s:
             before, now = _medians(halves[A].phases_s), _medians(halves[B].phases_s)
             gains.append({path: now.get(path, 0.0) - before.get(path, 0.0) for path in {*before, *now}})
-    return attribute(_medians(gains), [{}])
+    return tuple(_with_interval(change, record, prior, limit) for change in attribute(_medians(gains), [{}]))
+
+
+def _with_interval(change: PhaseChange, record: CaseRecord, prior: Prior, limit: float) -> PhaseChange:
+    """The change with the ratio of its phase; as it is where the phase took no time in some block of some restart."""
+    figures = []
+    for halves in record.restarts:
+        blocks = [[phases.get(change.path, 0.0) for phases in halves[side].phases_s] for side in (A, B)]
+        if not blocks[0] or min(map(min, blocks)) <= 0:
+            return change
+        figures.append(combine_blocks(*blocks))
+    path = confidence_sequence([f.log_ratio for f in figures], [f.se for f in figures], prior=prior)
+    low, ratio, high = (math.exp(min(float(ends[-1]), 700.0)) for ends in (path.low, path.estimate, path.high))
+    return replace(change, ratio=ratio, ci=(low, high), verdict=_phase_verdict(low, high, limit))
+
+
+def _phase_verdict(low: float, high: float, limit: float) -> Verdict:
+    if 1 / (1 + limit) < low and high < 1 + limit:
+        return "same"
+    return "slower" if low > 1 else "faster" if high < 1 else "noisy"
 
 
 def _with_nested(path: str, totals: Mapping[str, float]) -> float:
@@ -217,3 +244,4 @@ class Judgement:
     verdicts: Mapping[str, MetricVerdict]
     certain: bool
     notes: tuple[str, ...] = ()
+    alarms: int = 0  # gated metrics that got slower

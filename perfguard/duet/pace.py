@@ -17,7 +17,7 @@ ENOUGH = 2.2
 FIRST_S = 0.2
 LEAST_S = 0.1
 MOST_S = 2.0
-# A restart's standard error as a part of the limit: a change as large as the limit then points the right way in 99.9 %.
+# A restart's standard error as a part of the change to be told: it then points the right way in 99.9 % of restarts.
 TARGET = 1 / 3
 
 
@@ -39,12 +39,13 @@ def wanted_restarts(fewest: int, most: int) -> int:
     return max(1, min(most, round(ENOUGH * fewest)))
 
 
-def wanted_s(se: float, timed_s: float, limit: float) -> float:
-    """Seconds of blocks after which a restart's standard error is `TARGET` of the limit, within the bounds.
+def wanted_s(se: float, timed_s: float, change: float) -> float:
+    """Seconds of blocks after which a restart's standard error is `TARGET` of `change`, within the bounds.
 
-    `se`: its standard error after `timed_s` seconds of blocks; errors fall with the square root of the time.
+    `se`: its standard error after `timed_s` seconds of blocks; errors fall with the square root of the time. `change`:
+    the limit, or what the restarts so far say, if that is more: a large change needs restarts, not long ones.
     """
-    target = max(limit * TARGET, 1e-9)
+    target = max(change * TARGET, 1e-9)
     return min(MOST_S, max(LEAST_S, timed_s * (se / target) ** 2))
 
 

@@ -13,7 +13,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any
@@ -222,6 +222,11 @@ class WorkerCase:
         if record:
             self.figures.record_ratios(comparison, first, gated=gated)
         return comparison
+
+    def account(self, calls: Iterable[tuple[float, Mapping[str, float]]]) -> None:
+        """Taken, and left: a duet's account is that of the blocks it timed."""
+        self.figures.claim("account")
+        list(calls)
 
     def note(self, text: str) -> None:
         """A sentence for the report."""

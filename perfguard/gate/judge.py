@@ -1,8 +1,9 @@
 """The verdict on one metric: today's process run against the stored ones.
 
-`slower` and `faster` need the whole interval beyond the practical limit, one wide enough to hold for all metrics of
-the run together; `same` needs the metric's own 95 % interval inside the limit on the harmful side; what is left
-cannot be told and is `noisy`, never silently `same`.
+`slower` and `faster` need two things: that it changed at all, by an interval wide enough to hold for all metrics of
+the run together, and that the change exceeds the practical limit. Asking that the whole interval lie beyond the limit
+would leave changes of twice the limit untold. `same` needs the metric's own 95 % interval inside the limit on the
+harmful side; what is left cannot be told and is `noisy`, never silently `same`.
 """
 
 from __future__ import annotations
@@ -117,22 +118,22 @@ class Judge:
 def verdict_of(alarm: ChangeInterval, alone: ChangeInterval, direction: str, limit: float) -> Verdict:
     """The verdict on a change known by two intervals.
 
-    `alarm` holds for all metrics of the run together: slower and faster rest on it, so that a run without change
+    `alarm` holds for all metrics of the run together: that anything changed rests on it, so that a run without change
     seldom alarms. `alone` holds for this metric: that it did not get slower by more than the limit rests on it.
     """
-    low, high = _harm(alarm, direction)
-    if low > 1 + limit:
+    low, ratio, high = _harm(alarm, direction)
+    if low > 1 and ratio > 1 + limit:
         return "slower"
-    if high < 1 / (1 + limit):
+    if high < 1 and ratio < 1 / (1 + limit):
         return "faster"
-    return "same" if _harm(alone, direction)[1] <= 1 + limit else "noisy"
+    return "same" if _harm(alone, direction)[2] <= 1 + limit else "noisy"
 
 
-def _harm(interval: ChangeInterval, direction: str) -> tuple[float, float]:
-    """The interval as a ratio of harm: inverted where higher is better."""
+def _harm(interval: ChangeInterval, direction: str) -> tuple[float, float, float]:
+    """The interval and its centre as ratios of harm (low, ratio, high): inverted where higher is better."""
     if direction == "higher":
-        return _inverse(interval.high), _inverse(interval.low)
-    return interval.low, interval.high
+        return _inverse(interval.high), _inverse(interval.ratio), _inverse(interval.low)
+    return interval.low, interval.ratio, interval.high
 
 
 def baseline_median(baseline: BaselineMetric) -> float:

@@ -6,17 +6,19 @@ allocation by perfguard, the collector off. CUDA work is waited for inside the b
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import gc
 import inspect
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from perfguard.errors import MeasurementError
 from perfguard.measure.clock import Clock
+
+if TYPE_CHECKING:
+    import asyncio
 
 
 @dataclass
@@ -84,6 +86,8 @@ def prepared(
     if not inspect.iscoroutinefunction(fn) and not inspect.iscoroutinefunction(getattr(fn, "__call__", None)):  # noqa: B004
         yield target
         return
+    import asyncio  # only for those who await: each worker of a duet would pay for it in every restart
+
     target.loop = asyncio.new_event_loop()
     try:
         yield target

@@ -186,21 +186,6 @@ def compare_counts(a_counts: npt.ArrayLike, b_counts: npt.ArrayLike, plan: DuetP
     return DuetDecision(verdict, ratio, ratio, ratio, math.inf, 0.0, 0.0, int(a.size))
 
 
-def holm_tests(evidences: npt.ArrayLike, plan: DuetPlan) -> int:
-    """How many tests the next alarm must stand against, given each gated metric's evidence so far, shape (m,).
-
-    Holm 1979, A simple sequentially rejective multiple test procedure, on the anytime p-values 1 / evidence: each
-    alarm that stands takes its test out of the count. With m = `plan.tests`, from m down to 1; decide on the others by
-    `dataclasses.replace(plan, tests=...)`. The unchanged cases of a changed suite keep their guarantee.
-    """
-    left = plan.tests
-    for value in np.sort(np.asarray(evidences, dtype=np.float64).ravel())[::-1]:
-        if left == 1 or value < left / plan.alpha:
-            break
-        left -= 1
-    return left
-
-
 def _standard_effect(plan: DuetPlan) -> float:
     """The change, in standard deviations of one restart, whose evidence crosses the threshold in 95 % of runs."""
     return _simulated_effect(plan.threshold, plan.max_restarts)

@@ -49,7 +49,6 @@ CASES = (
 # Per cent of the cases' work, in the twelve cases of a round with changes.
 CHANGES = (0, 0, 0, 3, 3, 5, 5, 5, 10, 10, 20, 20)
 PHASES = ("prepare", "work", "finish")
-# Changes in units: a case has a hundred, so that per cents are exact. The phase's own share is in the workloads.
 UNCHANGED_EVERY = 3
 TIMEOUT_S = 1800
 KEPT_SAMPLES = 400
@@ -58,9 +57,13 @@ Injected = Mapping[str, tuple[str, int]]
 
 @dataclass(frozen=True)
 class Bench:
-    """Where the two revisions lie, and how long a duet may take for each case."""
+    """Where the two revisions and the baselines lie, and how long a duet may take for each case.
+
+    `folder` lies outside any git checkout: both revisions would else be parts of that one tree.
+    """
 
     folder: Path
+    baselines: Path
     seconds_per_case: float
 
     def lay(self, injected: Injected) -> None:
@@ -108,10 +111,12 @@ class Bench:
 
     def stored(self) -> dict[str, Any]:
         """Base joins the baseline, head is judged by it; without verdicts while the baseline is young."""
-        baselines, document = f"--perfguard-baselines={self.folder / 'baselines'}", self.folder / "stored.json"
-        self.pytest("base", "--perfguard", "--perfguard-update", baselines)
-        seconds = self.pytest("head", "--perfguard", baselines, f"--perfguard-json={document}")
-        return {"cases": verdicts(document), "seconds": seconds}
+        baselines = f"--perfguard-baselines={self.baselines}"
+        before, now = self.folder / "before.json", self.folder / "now.json"
+        self.pytest("base", "--perfguard", "--perfguard-update", baselines, f"--perfguard-json={before}")
+        seconds = self.pytest("head", "--perfguard", baselines, f"--perfguard-json={now}")
+        figures = {side: run_figures(document) for side, document in (("before", before), ("now", now))}
+        return {"cases": verdicts(now), "figures": figures, "seconds": seconds}
 
     def samples(self, side: str) -> dict[str, Any]:
         """One process run under pytest-benchmark itself: at most `KEPT_SAMPLES` of each case, evenly spaced."""
@@ -127,6 +132,15 @@ class Bench:
                 "data": [float(f"{value:.5g}") for value in kept],
             }
         return {"cases": cases, "seconds": seconds}
+
+
+def run_figures(document: Path) -> dict[str, list[float]]:
+    """Of each case: median and fastest round, and the reference kernel's fastest time, in seconds."""
+    found = {}
+    for case in json.loads(document.read_text())["cases"]:
+        metric = next(metric for metric in case["metrics"] if metric["name"] == "time")
+        found[case["params"]["kind"]] = [metric["median"], metric["fastest"], metric["reference_s"]]
+    return found
 
 
 def verdicts(document: Path) -> dict[str, dict[str, Any]]:

@@ -29,7 +29,7 @@ def mann_whitney(before: Array, now: Array, p: float = 0.01) -> Marks:
 
 
 def asv(before: Array, now: Array) -> Marks:
-    """asv's `continuous` and `compare`: factor 1.1 on medians, and its Mann-Whitney test at p < 0.002."""
+    """What asv's `continuous` and `compare` ask for: factor 1.1 on medians, and its Mann-Whitney test at p < 0.002."""
     return np.asarray(mann_whitney(before, now, 0.002) & (np.median(now, -1) > 1.1 * np.median(before, -1)))
 
 

@@ -9,14 +9,15 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import betaincinv, stdtr
-from scipy.stats import mannwhitneyu
+from rates import Rate
+from rules import RULES
+from scipy.special import stdtr
 
 from perfguard.stats.change import Prior
 from perfguard.stats.pairs import combine_restarts
@@ -52,14 +53,6 @@ class Tally:
         if change == 0:
             self.suites += 1
             self.suite_alarms += bool(alarms.any())
-
-
-def binomial_interval(hits: int, trials: int, confidence: float = 0.95) -> tuple[float, float]:
-    """The exact interval of a rate from `hits` in `trials` (Clopper & Pearson 1934, Biometrika 26)."""
-    miss = (1 - confidence) / 2
-    low = 0.0 if hits == 0 else float(betaincinv(hits, trials - hits + 1, miss))
-    high = 1.0 if hits == trials else float(betaincinv(hits + 1, trials - hits, 1 - miss))
-    return low, high
 
 
 def duet_rules(d: Array, path: DuetPath, plan: DuetPlan, prior: Prior) -> Mapping[str, Marks]:
@@ -107,22 +100,9 @@ def run_stored(rng: np.random.Generator, noise: Noise, plan: DuetPlan, samples: 
     """One suite measured once before and once now, judged by rules on stored samples."""
     scale = np.exp(rng.normal(0, 0.5, plan.tests))
     before, unchanged = (run_samples(rng, noise, plan.tests, samples, scale) for _ in range(2))
-    rules: dict[str, Callable[[Array], Marks]] = {
-        "mean:5%": lambda now: now.mean(-1) > 1.05 * before.mean(-1),
-        "min:5%": lambda now: now.min(-1) > 1.05 * before.min(-1),
-        "Mann-Whitney p<.01": lambda now: _mann_whitney(before, now, 0.01),
-        "asv (1.1, p<.002)": lambda now: (
-            _mann_whitney(before, now, 0.002) & (np.median(now, -1) > 1.1 * np.median(before, -1))
-        ),
-    }
     for change in CHANGES:
-        for name, rule in rules.items():
-            tallies.setdefault(name, Tally()).add(change, rule(unchanged * (1 + change)))
-
-
-def _mann_whitney(before: Array, now: Array, p: float) -> Marks:
-    found = mannwhitneyu(now, before, axis=-1, method="asymptotic").pvalue < p
-    return np.asarray(found & (np.median(now, -1) > np.median(before, -1)))
+        for name, rule in RULES.items():
+            tallies.setdefault(name, Tally()).add(change, rule(before, unchanged * (1 + change)))
 
 
 def table(name: str, tallies: dict[str, Tally]) -> str:
@@ -131,18 +111,13 @@ def table(name: str, tallies: dict[str, Tally]) -> str:
     heads = ["method", "false alarm, case", "false alarm, suite", *found, "same at 0 / 3 %", "restarts at 0 / 5 %"]
     lines = [f"### {name}", "", "| " + " | ".join(heads) + " |", "|" + " --- |" * len(heads)]
     for method, tally in tallies.items():
-        cells = [method, _rate(tally.alarms[0.0], tally.cases[0.0]), _rate(tally.suite_alarms, tally.suites)]
-        cells += [_rate(tally.alarms[c], tally.cases[c]) for c in CHANGES[1:]]
+        cells = [method, str(Rate(tally.alarms[0.0], tally.cases[0.0])), str(Rate(tally.suite_alarms, tally.suites))]
+        cells += [str(Rate(tally.alarms[c], tally.cases[c])) for c in CHANGES[1:]]
         if tally.restarts:
             cells.append(" / ".join(f"{100 * tally.same[c] / tally.cases[c]:.1f} %" for c in (0.0, 0.03)))
             cells.append(" / ".join(f"{tally.restarts[c] / tally.cases[c]:.1f}" for c in (0.0, 0.05)))
         lines.append("| " + " | ".join(cells + ["-"] * (len(heads) - len(cells))) + " |")
     return "\n".join(lines)
-
-
-def _rate(hits: int, trials: int) -> str:
-    low, high = binomial_interval(hits, trials)
-    return f"{100 * hits / trials:.3g} % [{100 * low:.3g}, {100 * high:.3g}]"
 
 
 def main() -> int:

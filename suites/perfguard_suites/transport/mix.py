@@ -34,7 +34,7 @@ MAX_FIGURE = 1 << 20
 WIRE_DTYPES = ("float32", "float16", "bfloat16", "float64")
 MIX_METHOD = "mix"
 _ALIGNMENT = 64
-_ITEM_BYTES = {"float32": 4, "float16": 2, "bfloat16": 2, "float64": 8, "int64": 8, "uint8": 1}
+_ITEM_BYTES = {"float32": 4, "float16": 2, "bfloat16": 2, "float64": 8, "int32": 4, "int64": 8, "uint8": 1}
 
 
 class MixMismatch(ChannelError):  # noqa: N818 - named for what happened

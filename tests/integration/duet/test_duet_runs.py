@@ -227,3 +227,31 @@ def test_a_stopped_duet_leaves_no_process_and_the_next_run_no_worktree(project: 
         assert list(project.scratch.glob("perfguard-duet-*")) == []
     else:
         project.run("--perfguard-against=HEAD", "--perfguard-seconds=3")
+
+
+FAILING = """
+import pathlib
+
+CALLS = []
+
+
+def test_serve(perfguard):
+    def request():
+        CALLS.append(1)
+        if len(CALLS) == {at}:
+            raise RuntimeError("the pool is empty")
+
+    perfguard(request)
+"""
+
+
+def test_a_case_that_fails_while_timed_is_broken_and_holds_nobody_up(project: Project) -> None:
+    """The new side raises in the middle of its blocks: the run ends, says so, and leaves no worker."""
+    project.write(tests=FAILING.format(at=0))
+    project.commit()
+    project.write(tests=FAILING.format(at=4000))
+    document, text = project.run("--perfguard-against=HEAD", status=1)
+    (case,) = document["cases"]
+    assert case["status"] == "failed"
+    assert {metric["verdict"] for metric in case["metrics"]} <= {"broken"}
+    assert "the pool is empty" in text

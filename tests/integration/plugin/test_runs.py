@@ -292,6 +292,24 @@ def test_async_tests_and_results(project: Project) -> None:
     project.run(perfguard=False)
 
 
+def test_an_account_that_the_case_timed_itself(project: Project) -> None:
+    """Walls and phases of calls put together afterwards: the account closes, with the rest unaccounted."""
+    project.pytester.makepyfile(
+        test_own="""
+        def test_it(perfguard):
+            perfguard.record("pass_time", [0.5, 0.7], unit="s")
+            perfguard.account([(0.5, {"server/compute": 0.3, "wire": 0.1}), (0.7, {"server/compute": 0.4})])
+        """
+    )
+    document = project.document("test_own.py")
+    account = document["cases"][0]["account"]
+    assert account["wall_s"] == 1.2
+    assert account["calls"] == 2
+    assert {phase["path"]: phase["total_s"] for phase in account["phases"]} == {"server/compute": 0.7, "wire": 0.1}
+    assert account["unaccounted_s"] == pytest.approx(0.4)
+    project.run("test_own.py", perfguard=False)
+
+
 def test_a_case_that_raises_is_broken_and_the_others_go_on(project: Project) -> None:
     """An exception fails its own case, status 1; the next case is measured."""
     document = project.document(status=1, CALLS="many")
@@ -394,6 +412,9 @@ def test_a_bad_marker_is_named(project: Project, marker: str, culprit: str) -> N
         ("perfguard.count('x', 1); perfguard.count('x', 2)", "recorded twice"),
         ("perfguard(int); perfguard(int)", "recorded twice"),
         ("perfguard(42)", "not its result"),
+        ("perfguard.account([])", "no calls"),
+        ("perfguard.account([(1.0, {'rpc': -1.0})])", "account: rpc: -1.0 is no time"),
+        ("perfguard(int); perfguard.account([(1.0, {})])", "recorded twice"),
         ("perfguard.compare({'a': int})", "at least two"),
         ("perfguard.compare({'a': int, 'b': int}, reference='c')", "'c'"),
     ],

@@ -54,7 +54,8 @@ STEADY = [1.0, 1.001, 0.999, 1.002, 0.998, 1.0, 1.001, 0.999, 1.0, 1.0]
     ("low", "high", "direction", "verdict"),
     [
         (1.11, 1.5, "lower", "slower"),
-        (1.05, 1.5, "lower", "noisy"),  # beyond 1 but not beyond the limit: it may be within it
+        (1.05, 1.5, "lower", "slower"),  # changed for certain, and by more than the limit as far as can be told
+        (1.05, 1.13, "lower", "noisy"),  # changed for certain, but within the limit as far as can be told
         (0.99, 1.5, "lower", "noisy"),
         (0.95, 1.05, "lower", "same"),
         (0.5, 1.05, "lower", "same"),  # perhaps faster, surely not slower
@@ -66,8 +67,10 @@ STEADY = [1.0, 1.001, 0.999, 1.002, 0.998, 1.0, 1.001, 0.999, 1.0, 1.0]
         (0.0, BEYOND, "higher", "noisy"),
     ],
 )
-def test_a_verdict_needs_the_whole_interval(low: float, high: float, direction: str, verdict: str) -> None:
-    """Slower only beyond the limit, same only within it, noisy whenever it cannot be told."""
+def test_a_verdict_needs_certainty_and_a_change_beyond_the_limit(
+    low: float, high: float, direction: str, verdict: str
+) -> None:
+    """Slower if no change is excluded and the limit exceeded, same only within the limit, else noisy."""
     interval = ChangeInterval((low + high) / 2, low, high, 0.1, 5)
     assert verdict_of(interval, interval, direction, 0.1) == verdict
 

@@ -10,7 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from perfguard.stats import Prior, change_against_runs, two_sample_change
-from perfguard.stats.change import change_against_differences, interval_sd, log_median_se
+from perfguard.stats.change import (
+    at_one_speed,
+    change_against_differences,
+    change_at_one_speed,
+    interval_sd,
+    log_median_se,
+)
 from perfguard.stats.prior import learn_prior
 
 times = st.floats(min_value=1e-7, max_value=1e3)
@@ -100,3 +106,49 @@ def test_standard_errors_agree_with_theory_on_normal_data() -> None:
     assert log_median_se(np.exp(rng.normal(0, 0.1, 40_000))) == pytest.approx(1.2533 * 0.1 / 200, rel=0.05)
     assert interval_sd(math.exp(-1.959964 * 0.02), math.exp(1.959964 * 0.02), 0.95) == pytest.approx(0.02)
     assert interval_sd(0.0, 1.0, 0.95) == 0.0
+
+
+def runs_at_speeds(
+    rng: np.random.Generator, runs: int, slope: float, sd: float = 0.01
+) -> tuple[np.ndarray, np.ndarray]:
+    """Figures and the reference's times of runs whose machine is up to twice as slow, of a case that feels `slope`."""
+    speed = np.exp(rng.uniform(0, math.log(2), runs))
+    return speed**slope * np.exp(rng.normal(0, sd, runs)), speed
+
+
+@pytest.mark.parametrize("slope", [0.0, 0.5, 1.0])
+def test_a_slower_machine_is_no_change_of_the_code(slope: float) -> None:
+    """Runs at speeds that differ by a factor of two: false alarms stay at alpha, and +20 % is found every time."""
+    rng = np.random.default_rng(7)
+    alarms = found = 0
+    for _ in range(300):
+        figures, speeds = runs_at_speeds(rng, 11, slope)
+        for factor in (1.0, 1.2):
+            told = change_at_one_speed(
+                factor * figures[-1], figures[:-1], speeds[-1], speeds[:-1], alpha=0.02, prior=Prior(0.01, 5)
+            )
+            alarms += factor == 1.0 and told.low > 1
+            found += factor == 1.2 and told.low > 1
+    assert alarms <= 9  # 3 expected: each side may err with 1 %
+    assert found == 300
+
+
+def test_a_speed_never_seen_before_makes_no_alarm() -> None:
+    """Ten runs at one speed say nothing of how a case feels another: a machine twice as slow gives a wide interval."""
+    figures, speeds = np.full(10, 1.0), np.full(10, 1.0)
+    told = change_at_one_speed(1.9, figures, 2.0, speeds, prior=Prior(0.01, 5))
+    assert told.low < 1 < told.high
+
+
+def test_at_one_speed_only_the_runs_own_noise_is_left() -> None:
+    """Twofold differences that the reference explains are gone; the figures' mean level stays."""
+    figures, speeds = runs_at_speeds(np.random.default_rng(8), 10, 1.0)
+    left = at_one_speed(figures, speeds, Prior(0.01, 5))
+    assert np.log(left).std() < 0.03 < np.log(figures).std()
+    assert np.log(left).mean() == pytest.approx(np.log(figures).mean())
+
+
+def test_figures_without_their_speeds_are_refused() -> None:
+    """One reference time for each run."""
+    with pytest.raises(ValueError, match="of the reference"):
+        change_at_one_speed(1.0, [1.0, 1.1], 1.0, [1.0])

@@ -16,7 +16,6 @@ from perfguard.stats.sequential import (
     compare_counts,
     decide,
     decide_along,
-    holm_tests,
     smallest_detectable,
 )
 
@@ -118,15 +117,6 @@ def test_counts_that_are_none_are_refused(a: list[float], b: list[float]) -> Non
     """Different lengths, nothing, negative and non-finite counts."""
     with pytest.raises(ValueError, match="counts"):
         compare_counts(a, b, PLAN)
-
-
-def test_alarms_that_stand_make_the_next_easier() -> None:
-    """Holm: each test that clears its bar leaves one fewer to correct for, in order of their evidence, down to one."""
-    plan = DuetPlan(tests=4)
-    assert holm_tests([1, 1, 1, 1], plan) == 4
-    assert holm_tests([1, 401, 1, 301], plan) == 2
-    assert holm_tests([301, 301, 301, 1], plan) == 4
-    assert holm_tests([1e9] * 4, plan) == 1
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,54 @@
+"""Fixtures of the split cases: one field of variants, measured in turn, that all cases report from."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+from perfguard_suites.split_rpc.threads import let_idle_threads_sleep
+
+# Before anything here imports torch; where something else did, its threads may spin, and the report says so.
+THREADS_SLEEP = let_idle_threads_sleep()
+
+from perfguard_suites.split_rpc.field import Field, FieldPlan, measure  # noqa: E402 - see above
+from perfguard_suites.split_rpc.server import ModelSource  # noqa: E402
+from perfguard_suites.split_rpc.variants import QUICK, VARIANTS  # noqa: E402
+
+PLANS = {
+    "off": FieldPlan(ModelSource("tiny"), prompt=8, steps=1, budget_s=0.0, least_rounds=1),
+    "quick": FieldPlan(ModelSource("small"), prompt=128, steps=3, budget_s=12.0, least_rounds=3),
+    "standard": FieldPlan(ModelSource("small"), prompt=256, steps=8, budget_s=90.0, least_rounds=8),
+    "full": FieldPlan(ModelSource("llama-1b"), prompt=256, steps=4, budget_s=60.0, least_rounds=2),
+}
+# llama-1b needs 5 GB a process in float32, and its masked weights 10 more: the ladder's landmarks only.
+FULL = ("seed", "naive-ipc", "shm", "shm-loans", "trusted-minimal", "local-embedding", "linear-only", "whole-layer")
+NAMES = {"off": tuple(VARIANTS), "quick": QUICK, "standard": tuple(VARIANTS), "full": FULL}
+
+
+def profile_of(config: pytest.Config) -> str:
+    """The profile of this run, `off` for an ordinary test run."""
+    if not config.getoption("perfguard", False):
+        return "off"
+    return str(config.getoption("perfguard_profile", None) or config.getini("perfguard_profile"))
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """`variant` runs over the profile's variants; `work`, the model and request, is part of every case's name."""
+    profile = profile_of(metafunc.config)
+    if "variant" in metafunc.fixturenames:
+        metafunc.parametrize("variant", NAMES[profile])
+    if "work" in metafunc.fixturenames:
+        plan = PLANS[profile]
+        metafunc.parametrize("work", [f"{plan.source.model}-{plan.prompt}+{plan.steps}"])
+
+
+@pytest.fixture(scope="session")
+def field(request: pytest.FixtureRequest) -> Field:
+    """The whole field of the profile, measured when the first case asks for it."""
+    profile = profile_of(request.config)
+    return measure(
+        PLANS[profile],
+        [VARIANTS[name] for name in NAMES[profile]],
+        lambda text: print(f"split_rpc: {text}", file=sys.stderr, flush=True),
+    )

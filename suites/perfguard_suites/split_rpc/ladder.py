@@ -1,0 +1,143 @@
+"""The plan: each proposed step from the seeds' starting point, its gain predicted before and measured after.
+
+A step is a pair of variants that differ in one thing. What it gains is the difference of their walls within the
+same rounds; the prediction comes from the time model, which has seen neither.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import median
+
+from perfguard.stats.quantiles import Interval, median_interval
+from perfguard_suites.split_rpc.account import COMPUTE, OWN
+from perfguard_suites.split_rpc.config import ModelConfig
+from perfguard_suites.split_rpc.field import Field
+from perfguard_suites.split_rpc.request import RequestFigures
+from perfguard_suites.split_rpc.time_model import PARTS
+from perfguard_suites.split_rpc.variants import VARIANTS
+
+GAIN_GOAL = 0.25
+# Below this share of the request, a gain is less than what the machine's noise leaves to see.
+NEGLIGIBLE = 0.03
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One proposal: `after` is `before` with it. `climbed`: it is on the way to the best honest variant."""
+
+    what: str
+    before: str
+    after: str
+    climbed: bool = True
+
+
+STEPS = (
+    Step("IPC instead of TCP", "seed", "naive-ipc", climbed=False),
+    Step("frames without copies instead of one msgpack blob", "naive-ipc", "multipart-ipc"),
+    Step("shared memory", "multipart-ipc", "shm"),
+    Step("computing in shared memory instead of copying there", "shm", "shm-loans"),
+    Step("K and V repeated after the wire", "shm-loans", "repeat-after"),
+    Step("packed causal scores", "repeat-after", "packed-scores", climbed=False),
+    Step("qkv, rotation and scores in one call", "repeat-after", "qkv-scores"),
+    Step("values and output projection in one call, V resident", "qkv-scores", "trusted-minimal"),
+    Step("embedding in the trusted process", "trusted-minimal", "local-embedding"),
+    Step("bf16 on the wire", "local-embedding", "minimal-bf16", climbed=False),
+    Step("fp16 on the wire", "local-embedding", "minimal-fp16", climbed=False),
+    Step("packed causal scores, fused", "local-embedding", "minimal-packed", climbed=False),
+    Step("two chunks in flight", "local-embedding", "minimal-pipelined", climbed=False),
+    Step("attention in the trusted process", "local-embedding", "linear-only", climbed=False),
+    Step("replies checked", "linear-only", "verified", climbed=False),
+    Step("one-time masks", "linear-only", "masked", climbed=False),
+    Step("one-time masks, replies checked", "masked", "masked-verified", climbed=False),
+    Step("whole layers on the server (insecure)", "local-embedding", "whole-layer", climbed=False),
+)
+
+
+# Where the climb ends: fixed here, since the fastest of many in one run is the luckiest as well, and another next time.
+BEST_HONEST = [step.after for step in STEPS if step.climbed][-1]
+
+
+@dataclass(frozen=True, slots=True)
+class StepResult:
+    """Seconds that a step gained: predicted, and measured with its interval; shares are of `before`'s wall.
+
+    `ratio`: walls of `before` over `after`, round by round. `failed`: which assumption of the model failed, if any did.
+    """
+
+    step: Step
+    predicted_s: float
+    measured_s: Interval
+    before_s: float
+    ratio: tuple[float, ...]
+    failed: str
+
+    @property
+    def error(self) -> float:
+        """Relative error of the predicted gain."""
+        return abs(self.predicted_s - self.measured_s.estimate) / max(abs(self.measured_s.estimate), 1e-9)
+
+    @property
+    def verdict(self) -> str:
+        """Whether the prediction held, in words."""
+        negligible = NEGLIGIBLE * self.before_s
+        if abs(self.predicted_s) < negligible and abs(self.measured_s.estimate) < negligible:
+            return "as predicted: next to nothing"
+        if self.error <= GAIN_GOAL or self.measured_s.low <= self.predicted_s <= self.measured_s.high:
+            return "as predicted"
+        return f"not as predicted: {self.failed}"
+
+    def __str__(self) -> str:
+        low, high = 1e3 * self.measured_s.low, 1e3 * self.measured_s.high
+        return (
+            f"{self.step.what} ({self.step.before} -> {self.step.after}): predicted {1e3 * self.predicted_s:+.1f} ms, "
+            f"measured {1e3 * self.measured_s.estimate:+.1f} ms [{low:+.1f}, {high:+.1f}] of "
+            f"{1e3 * self.before_s:.1f} ms, {self.verdict}"
+        )
+
+
+def measured_parts(requests: Sequence[RequestFigures]) -> dict[str, float]:
+    """Median seconds of a request by the time model's parts."""
+    rows = [_parts_of(figures) for figures in requests]
+    return {part: median(row[part] for row in rows) for part in PARTS}
+
+
+def _parts_of(figures: RequestFigures) -> Mapping[str, float]:
+    own, compute, rest = PARTS
+    found = {own: 0.0, compute: 0.0, rest: 0.0}
+    for account in (figures.prefill, *figures.decode):
+        for name, seconds in account.path.items():
+            part = own if name.startswith(OWN) else compute if name == COMPUTE else rest
+            found[part] += seconds
+    return found
+
+
+def climb(field: Field, config: ModelConfig) -> list[StepResult]:
+    """Every step whose two variants were in the field."""
+    return [_result(step, field, config) for step in STEPS if {step.before, step.after} <= set(field.requests)]
+
+
+def _result(step: Step, field: Field, config: ModelConfig) -> StepResult:
+    assert field.micro_model is not None
+    model, plan = field.micro_model, field.plan
+    predicted = {
+        name: model.parts_s(config, VARIANTS[name], plan.prompt, plan.steps) for name in (step.before, step.after)
+    }
+    measured = {name: measured_parts(field.requests[name]) for name in (step.before, step.after)}
+    pairs = list(zip(field.requests[step.before], field.requests[step.after], strict=True))
+    gains = [before.wall_s - after.wall_s for before, after in pairs]
+    misses = {
+        part: (predicted[step.before][part] - predicted[step.after][part])
+        - (measured[step.before][part] - measured[step.after][part])
+        for part in PARTS
+    }
+    worst = max(PARTS, key=lambda part: abs(misses[part]))
+    return StepResult(
+        step,
+        sum(predicted[step.before].values()) - sum(predicted[step.after].values()),
+        median_interval(gains),
+        field.wall_s(step.before),
+        tuple(before.wall_s / after.wall_s for before, after in pairs),
+        f"{worst} differ from what they cost alone (gain of {worst} missed by {1e3 * misses[worst]:+.1f} ms)",
+    )

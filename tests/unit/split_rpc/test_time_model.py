@@ -1,0 +1,92 @@
+"""The time model: it recovers known costs, adds up by parts, and the plan says when a prediction did not hold."""
+
+from __future__ import annotations
+
+import pytest
+
+from perfguard.stats.quantiles import Interval
+from perfguard_suites.split_rpc.config import config_of
+from perfguard_suites.split_rpc.ladder import BEST_HONEST, STEPS, StepResult
+from perfguard_suites.split_rpc.time_model import PARTS, Point, TimeModel, compute_features, fit, fit_costs
+from perfguard_suites.split_rpc.traffic import predict
+from perfguard_suites.split_rpc.variants import QUICK, VARIANTS
+from perfguard_suites.transport.latency_model import SizePoint
+
+CONFIG = config_of("tiny")
+SIZES = ((0, 0), (10**6, 0), (0, 10**6), (10**6, 10**6), (10**5, 10**5))
+LINE = [SizePoint(sent, received, (1e-4 + 2e-9 * sent + 1e-9 * received,)) for sent, received in SIZES]
+
+
+def model(**costs: float) -> TimeModel:
+    """A model whose transports are all the same line, with these costs."""
+    transports = {(variant.channel, variant.loans): LINE for variant in VARIANTS.values()}
+    return fit(transports, [Point({name.replace("_", " "): 1.0}, seconds) for name, seconds in costs.items()])
+
+
+def test_costs_are_recovered_from_measurements() -> None:
+    """Fixed and per-element costs, from three sizes each, exactly where there is no noise; never negative."""
+    points = [Point({"norm steps": 1.0, "norm": float(n)}, 2e-5 + 3e-10 * n) for n in (10, 1000, 100000)]
+    points += [Point({"casts": 2.0, "cast": float(n)}, 1e-9 * n) for n in (10, 1000)]
+    found = fit_costs(points)
+    assert found.per_unit["norm steps"] == pytest.approx(2e-5, rel=1e-6)
+    assert found.per_unit["norm"] == pytest.approx(3e-10, rel=1e-6)
+    assert min(found.per_unit.values()) >= 0
+    assert found.seconds({"norm": 1000.0, "never measured": 5.0}) == pytest.approx(3e-7, rel=1e-6)
+    with pytest.raises(ValueError, match="no measurements"):
+        fit_costs([])
+
+
+@pytest.mark.parametrize("name", list(VARIANTS))
+def test_a_request_is_the_sum_of_its_parts(name: str) -> None:
+    """Every variant has a prediction, made of the three parts and nothing else."""
+    made = model(norm_steps=1e-5, flops=1e-11, row_flops=1e-10, masked_flops=2e-11, hide=1e-9)
+    parts = made.parts_s(CONFIG, VARIANTS[name], 16, 3)
+    assert set(parts) == set(PARTS)
+    assert sum(parts.values()) == pytest.approx(made.request_s(CONFIG, VARIANTS[name], 16, 3))
+    assert min(parts.values()) >= 0
+
+
+def test_transport_is_paid_for_each_call_and_byte() -> None:
+    """With free arithmetic, a pass costs what its messages cost."""
+    variant = VARIANTS["local-embedding"]
+    calls = predict(CONFIG, variant, 16)
+    expected = sum(1e-4 + 2e-9 * call.sent_bytes + 1e-9 * call.received_bytes for call in calls)
+    assert model(nothing=1e-9).request_s(CONFIG, variant, 16, 0) == pytest.approx(expected, rel=1e-3)
+
+
+def test_the_same_products_are_counted_however_they_are_fused() -> None:
+    """Multiplications of a prefill do not depend on which calls they are in."""
+
+    def products(name: str) -> float:
+        calls = predict(CONFIG, VARIANTS[name], 32)
+        rows = [compute_features(CONFIG, call) for call in calls]
+        return sum(row.get("flops", 0.0) + row.get("row flops", 0.0) for row in rows)
+
+    assert products("seed") == products("repeat-after") == products("qkv-scores") == products("trusted-minimal")
+    assert products("linear-only") < products("seed")  # attention's products are the client's
+
+
+def result(predicted: float, low: float, measured: float, high: float) -> StepResult:
+    """A step of a request of 100 ms."""
+    return StepResult(STEPS[0], predicted, Interval(measured, low, high, 0.95), 0.1, (1.1,), "transport differs")
+
+
+def test_the_plan_says_whether_a_prediction_held() -> None:
+    """Within a quarter, within the interval, both negligible: as predicted; else which assumption failed."""
+    assert result(0.020, 0.015, 0.022, 0.030).verdict == "as predicted"
+    assert result(0.012, 0.010, 0.030, 0.040).verdict == "as predicted"
+    assert result(0.001, -0.001, -0.002, 0.0).verdict == "as predicted: next to nothing"
+    assert result(0.005, 0.015, 0.020, 0.030).verdict == "not as predicted: transport differs"
+    assert "predicted +5.0 ms, measured +20.0 ms [+15.0, +30.0] of 100.0 ms" in str(result(0.005, 0.015, 0.020, 0.030))
+
+
+def test_the_climb_is_connected_and_honest() -> None:
+    """Each step differs from one before it, and what it ends in gives no activations' arithmetic away."""
+    reached = {"seed"}
+    for step in STEPS:
+        assert step.before in reached
+        reached.add(step.after)
+    assert reached <= set(VARIANTS)
+    assert VARIANTS[BEST_HONEST].honest
+    assert "token ids" not in VARIANTS[BEST_HONEST].server_sees
+    assert set(QUICK) <= set(VARIANTS)
