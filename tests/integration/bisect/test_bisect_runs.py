@@ -120,7 +120,9 @@ def test_one_commit_of_64_is_found_among_broken_ones(tmp_path: Path) -> None:
 def test_a_slower_commit_is_found_with_its_phase(tmp_path: Path) -> None:
     """Twice the work, measured: the commit and the phase that did it, or on a busy machine that it cannot be told."""
     project = Project(tmp_path, MadeHistory(3, slower=2, factor=2.0))
-    command = project.command("c1", "main", "--alpha=20%", "--json=-", "--", "tests/test_perf.py::test_work")
+    command = project.command(
+        "c1", "main", "--alpha=20%", "--limit=30%", "--json=-", "--", "tests/test_perf.py::test_work"
+    )
     done = subprocess.run(
         command, cwd=project.top, env=project.environment, capture_output=True, text=True, timeout=600, check=False
     )
