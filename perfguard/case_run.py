@@ -191,7 +191,7 @@ class CaseRun:
             unit="s",
             kind="time",
             default_limit=self.limit,
-            fastest=min(values_s),
+            fastest=min(values_s) or None,  # zero: the clock was too coarse to tell
             reference_s=self.speed.fastest_s,
         )
 

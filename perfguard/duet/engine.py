@@ -6,19 +6,28 @@ The process restart is the sampling unit: each one gives one log ratio per metri
 
 from __future__ import annotations
 
+import contextlib
 import random
 import secrets
 import socket
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from perfguard.document import Case
 from perfguard.duet.judging import judge_case, usual_noise
-from perfguard.duet.outcome import TIME, CaseRecord, Judgement, account_of, metric_maps, phase_changes
-from perfguard.duet.pace import Pace, budgets, wanted_restarts
-from perfguard.duet.pairing import A, B, measure_pair
+from perfguard.duet.outcome import (
+    TIME,
+    CaseRecord,
+    Judgement,
+    account_of,
+    metric_maps,
+    new_metric_maps,
+    phase_changes,
+)
+from perfguard.duet.pace import FIRST_S, Pace, budgets, wanted_restarts
+from perfguard.duet.pairing import A, B, Half, measure_pair
 from perfguard.duet.side import Side
 from perfguard.errors import DuetError
 from perfguard.stats.change import Prior
@@ -41,6 +50,7 @@ class Progress:
     planned: PlannedCase
     record: CaseRecord = field(default_factory=CaseRecord)
     judgement: Judgement | None = None
+    alone: Half | None = None  # how it ran where the other side has no such case
     started_s: float = 0.0
 
     @property
@@ -88,6 +98,7 @@ class Duet:
         """
         self.cases = {case.key: Progress(case) for case in planned}
         began_s = time.monotonic()
+        self._rehearse()
         for restart in range(MOST_RESTARTS):
             restart_began_s = time.monotonic()
             self._restart(restart, self.budget_s - (restart_began_s - began_s))
@@ -107,7 +118,7 @@ class Duet:
         """How many tests share the error rate, and how many restarts are to be expected, from the first restart."""
         self.tests = max(1, sum(p.record.gated_metrics() for p in self.cases.values()))
         fewest = DuetPlan(alpha=self.session.policy.alpha, tests=self.tests).fewest_restarts
-        wanted = wanted_restarts(fewest, MOST_RESTARTS)
+        wanted = max(FEWEST_RESTARTS, wanted_restarts(fewest, MOST_RESTARTS))
         self.affordable = min(wanted, max(FEWEST_RESTARTS, int(self.budget_s / first_s)))
 
     def _budgets(self, undecided: Sequence[Progress], restart: int, left_s: float) -> Mapping[str, float]:
@@ -120,19 +131,34 @@ class Duet:
     def _limit(self, progress: Progress) -> float:
         return self.session.limit_of(progress.planned, DUET_LIMIT)
 
-    def _restart(self, restart: int, left_s: float) -> None:
-        """Fresh processes on both sides, and every undecided case once; `left_s` seconds of the budget are left."""
+    def _rehearse(self) -> None:
+        """Start both sides once without measuring: a fresh worktree is compiled, which would tell it from the other."""
+        with self._workers() as found:
+            self._only_on_one_side(found)
+
+    @contextlib.contextmanager
+    def _workers(self) -> Iterator[Mapping[str, Mapping[str, Mapping[str, str]]]]:
+        """Fresh processes on both sides for the time of the context; the cases that each has, by key."""
         # With no change, a fair coin must be all that tells the sides apart: so says what decides (stats.betting).
-        seed, size = self.rng.getrandbits(32), max(side.environment_bytes() for side in self.sides.values())
+        seed, size = self.rng.getrandbits(32), max(side.stack_bytes() for side in self.sides.values())
         order = self.rng.sample(sorted(self.sides), len(self.sides))
-        began_s = time.monotonic()
-        cases_s = 0.0
         try:
             for name, baton in zip(order, socket.socketpair(), strict=True):
                 self.sides[name].start(seed, size, baton)
-            found = {name: side.collected() for name, side in self.sides.items()}
-            if restart == 0:
-                self._only_on_one_side(found)
+            yield {name: side.collected() for name, side in self.sides.items()}
+        finally:
+            for name in order:
+                self.sides[name].dismiss()
+            for name in order:
+                self.sides[name].stop()
+
+    def _restart(self, restart: int, left_s: float) -> None:
+        """Fresh processes on both sides, and every undecided case once; `left_s` seconds of the budget are left."""
+        began_s = time.monotonic()
+        with self._workers() as found:
+            for progress in self.cases.values() if restart == 0 else ():
+                if progress.done:
+                    self._measure_alone(progress, found[B][progress.planned.key]["id"])
             undecided = [p for p in self.cases.values() if not p.done and p.planned.key in found[A]]
             seconds = self._budgets(undecided, restart, left_s)
             cases_began_s = time.monotonic()
@@ -141,11 +167,6 @@ class Duet:
                 self._measure(progress, following, restart, found, seconds[progress.planned.key])
             cases_s = time.monotonic() - cases_began_s
             self.cost.case_s = max(0.0, cases_s - self._timed_s(undecided)) / max(1, len(undecided))
-        finally:
-            for name in order:
-                self.sides[name].dismiss()
-            for name in order:
-                self.sides[name].stop()
         self.cost.fixed_s = time.monotonic() - began_s - cases_s
 
     def _timed_s(self, progresses: Sequence[Progress]) -> float:
@@ -184,6 +205,12 @@ class Duet:
             )
 
         progress.record.add(measure_pair(ids, self.rng, seconds, on_block, parallel=self.parallel))
+
+    def _measure_alone(self, progress: Progress, own_id: str) -> None:
+        """A case that only the working tree has: once, so that its figures are there."""
+        progress.started_s = time.monotonic()
+        self.session.start_case(progress.planned.id)
+        progress.alone = measure_pair({B: (self.sides[B], own_id, "")}, self.rng, FIRST_S)[B]
 
     def _only_on_one_side(self, found: Mapping[str, Mapping[str, object]]) -> None:
         for key in found[A].keys() - found[B].keys():
@@ -227,14 +254,22 @@ class Duet:
         if not progress.started_s:
             progress.started_s = time.monotonic()
             self.session.start_case(case_id)
-        source = self.sides[A].checkout.name
-        for metric in metric_maps(record, self._limit(progress)):
+        source, half = self.sides[A].checkout.name, progress.alone or record.last(B)
+        compared = metric_maps(record, self._limit(progress))
+        new = new_metric_maps(half, self._limit(progress), {metric["name"] for metric in compared})
+        for metric in [*compared, *new]:
             stream.emit("metric", case=case_id, metric=metric)
         account = account_of(record)
         if account is not None:
             stream.emit("account", case=case_id, account=asdict(account))
-        for note in [*record.notes(), *(judgement.notes if judgement else ())]:
+        for note in [*(half.notes if half else ()), *(judgement.notes if judgement else ())]:
             stream.emit("note", case=case_id, text=note)
+        if lost := record.lost():
+            self.session.gone.append(case_id)
+            stream.emit("note", case=case_id, text=f"no longer measured: {', '.join(lost)}")
+        for metric in new:
+            verdict_of = {"metric": metric["name"], "verdict": "new", "limit": metric["limit"]}
+            stream.emit("verdict", case=case_id, **verdict_of, change=None, baseline=None)
         for name, verdict in (judgement.verdicts if judgement else {}).items():
             change = verdict.change
             if change is not None and name == TIME:
@@ -251,7 +286,6 @@ class Duet:
                 if verdict.before is None
                 else {"median": verdict.before, "process_runs": len(record.restarts), "source": source},
             )
-        half = record.last(B)
         status, message = ("passed", "") if half is None else (half.status, half.message)
         stream.emit(
             "case_finished",

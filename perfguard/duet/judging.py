@@ -8,14 +8,16 @@ from dataclasses import replace
 
 import numpy as np
 
-from perfguard.document import Change, Verdict
+from perfguard.document import Change, Kind, Verdict
 from perfguard.duet.outcome import TIME, CaseRecord, Compared, Judgement, MetricVerdict, exact
 from perfguard.stats.change import Prior
+from perfguard.stats.quantiles import Array
 from perfguard.stats.sequence import learn_duet_prior
 from perfguard.stats.sequential import DuetDecision, DuetPlan, compare_counts, decide
 from perfguard.units import format_change
 
 BEYOND = 1e9  # a ratio to zero: JSON has no infinity
+SMALLEST = 1e-12  # in place of zero, of which there is no logarithm
 
 
 def usual_noise(records: Iterable[CaseRecord]) -> Prior:
@@ -27,7 +29,7 @@ def judge_case(record: CaseRecord, prior: Prior, plan: DuetPlan, limit: float) -
     """The verdicts on all metrics of one case. `prior` is the `usual_noise` of the run.
 
     `plan` holds the run's alpha, tests and restarts, `limit` is the case's own for metrics without one. A case is
-    certain once every gated metric is decided, or its test failed on either side.
+    certain once every gated metric is decided, which it is without any, or its test failed on either side.
     """
     if record.failed:
         names = [metric.name for metric in record.compared()] or [TIME]
@@ -43,21 +45,31 @@ def judge_case(record: CaseRecord, prior: Prior, plan: DuetPlan, limit: float) -
             alarms += decision.verdict == "slower"
             if not exact(metric):
                 notes.append(_resolution(metric, decision))
-    return Judgement(verdicts, certain and bool(verdicts), tuple(notes), alarms)
+    return Judgement(verdicts, certain, tuple(notes), alarms)
 
 
 def _decide(record: CaseRecord, metric: Compared, plan: DuetPlan, prior: Prior) -> DuetDecision:
     before, now = np.array(metric.before), np.array(metric.now)
+    if metric.direction == "higher":  # what follows asks whether the second of both is the larger
+        before, now = now, before
     if exact(metric):
         return compare_counts(before, now, plan)
     if metric.name == TIME:
         log_ratios, within_se = record.log_ratios()
         return decide(log_ratios, within_se, plan, prior)
-    if metric.kind == "fraction" or min(before.min(), now.min()) <= 0:
-        differences = np.log1p(np.clip(now - before, -0.999999, None))
-    else:
-        differences = np.log(now / before)
-    return decide(differences if metric.direction == "lower" else -differences, None, plan, prior)
+    return decide(differences(metric.kind, before, now), None, plan, prior)
+
+
+def differences(kind: Kind, before: Array, now: Array) -> Array:
+    """What is compared of figures that are not times, shape (restarts,) as `before` and `now`.
+
+    Log ratios; of fractions, which may be zero, the log1p of their differences with its sign. Swapping the sides
+    changes the sign and nothing else, and each restart's value is its own: the bets rest on both.
+    """
+    if kind == "fraction":
+        points = now - before
+        return np.asarray(np.sign(points) * np.log1p(np.abs(points)))
+    return np.asarray(np.log(np.maximum(now, SMALLEST)) - np.log(np.maximum(before, SMALLEST)))
 
 
 def _verdict(metric: Compared, decision: DuetDecision, verdict: Verdict, limit: float) -> MetricVerdict:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, cast
 
@@ -109,16 +109,15 @@ class CaseRecord:
         """How many comparisons of this case can raise an alarm."""
         return sum(metric.gated for metric in self.compared())
 
-    def notes(self) -> list[str]:
-        """The notes of the last run of the working tree, and what differs between the sides."""
-        last = self.last(B)
-        if last is None:
+    def lost(self) -> list[str]:
+        """The metrics that the other side reported last, and the working tree did not, unless a test failed."""
+        if not self.restarts or self.failed:
             return []
-        notes = list(last.notes)
-        before = self.restarts[-1][A].records
-        if lost := sorted(before.keys() - last.records.keys()):
-            notes.append(f"no longer measured: {', '.join(lost)}")
-        return notes
+        return sorted(_reported(self.restarts[-1][A]) - _reported(self.restarts[-1][B]))
+
+
+def _reported(half: Half) -> set[str]:
+    return {*half.records, *([TIME] if half.measures else [])}
 
 
 def exact(metric: Compared) -> bool:
@@ -147,6 +146,33 @@ def metric_maps(record: CaseRecord, limit: float) -> list[dict[str, Any]]:
             )
         )
     return maps
+
+
+def new_metric_maps(half: Half | None, limit: float, known: Collection[str]) -> list[dict[str, Any]]:
+    """The metrics of one run of the working tree that could be compared with nothing; `known` are left out."""
+    if half is None or half.status != "passed":
+        return []
+    maps = []
+    if half.blocks_s and TIME not in known:
+        interval = median_interval(half.blocks_s)
+        maps.append(metric_of(TIME, half.blocks_s, interval, unit="s", kind="time", default_limit=limit))
+    for name, record in half.records.items():
+        if name not in known:
+            values = [float(record["median"])]
+            maps.append(
+                metric_of(
+                    name,
+                    values,
+                    median_interval(values),
+                    unit=record["unit"],
+                    kind=record["kind"],
+                    direction=record["direction"],
+                    gated=bool(record["gated"]),
+                    limit=record["limit"],
+                    default_limit=limit,
+                )
+            )
+    return [asdict(metric) for metric in maps]
 
 
 def account_of(record: CaseRecord, side: str = B) -> Account | None:

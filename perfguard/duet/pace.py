@@ -2,8 +2,8 @@
 
 Alarms need a dozen restarts that mostly agree (`perfguard.stats.betting`), and whether they agree is a matter of how
 noisy each one is. So a case is timed as long as its own noise asks for, as far as the time suffices for enough
-restarts of all cases that are undecided. What is decided here looks at clocks and at noise, never at which side was
-slower, so it leaves the error rates alone.
+restarts of all cases that are undecided. What is decided here rests on earlier restarts alone, so that
+the coin of the next one stays fair.
 """
 
 from __future__ import annotations

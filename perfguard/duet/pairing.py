@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -35,6 +35,7 @@ class Half:
     message: str = ""
     calls: int = 0
     wall_ns: int = 0
+    measures: bool = False  # it reached the measuring point
     over: bool = False
 
     def add(self, block: Mapping[str, Any], calls: int) -> None:
@@ -69,6 +70,7 @@ def measure_pair(
         side.line.send("run", case=case_id, next=following)
         message = side.line.recv(CASE_TIMEOUT_S)
         if message["kind"] == "ready":
+            halves[name].measures = True
             waiting.append(name)
         else:
             _finished(halves[name], message)
@@ -99,16 +101,17 @@ def _blocks(
         calibrated[name] = lines[name].recv(CASE_TIMEOUT_S)
     if not _all_of_kind(calibrated, "calibrated", halves):
         return
-    calls = max(int(c["calls"]) for c in calibrated.values())  # the same on both sides, so that blocks are alike
-    pair_s = sum(int(c["block_ns"]) * calls / int(c["calls"]) for c in calibrated.values()) / 1e9
-    spent_s, pairs, batch = 0.0, 0, 0
+    calls, pair_s = calls_of_block(calibrated.values(), budget_s)
+    spent_s, pairs = 0.0, 0
     while pairs < MOST_PAIRS:
         enough = ENOUGH_PAIRS if spent_s < 3 * budget_s else FEWEST_PAIRS
         if spent_s >= budget_s and pairs >= enough:
             break
         wanted = max(math.ceil((budget_s - spent_s) / max(pair_s, 1e-6)), (enough if pair_s < budget_s else 1) - pairs)
         orders = turn_orders(names, max(1, min(wanted, MOST_OF_BATCH)), rng, parallel=parallel)
-        for name in sorted(names, key=lambda name: orders[name][0][0]):  # who is first begins when both know it
+        batch = rng.getrandbits(32)  # never the same twice: a message of an earlier batch may still be on its way
+        shuffled = rng.sample(names, len(names))
+        for name in sorted(shuffled, key=lambda name: orders[name][0][0]):  # who is first begins when both know it
             lines[name].send("turns", calls=calls, batch=batch, order=orders[name])
         timed = {name: lines[name].recv(CASE_TIMEOUT_S) for name in names}
         if not _all_of_kind(timed, "timed", halves):
@@ -117,9 +120,22 @@ def _blocks(
             for name, block in zip(names, blocks, strict=True):
                 halves[name].add(block, calls)
                 on_block(name, pairs + index, halves[name].blocks_s[-1])
-        pairs, batch = pairs + len(orders[names[0]]) // len(names), batch + 1
+        pairs += sum(mine for mine, _ in orders[names[0]])
         spent_s = sum(half.wall_ns for half in halves.values()) / 1e9
         pair_s = spent_s / pairs
+
+
+def calls_of_block(calibrated: Iterable[Mapping[str, Any]], budget_s: float) -> tuple[int, float]:
+    """How many calls a block has, the same on both sides so that blocks are alike, and the seconds of a pair.
+
+    As many as the faster side needs for its clock; but if it became a thousand times as fast, no more than fit the
+    budget `ENOUGH_PAIRS` times, or than the slower side's own block has.
+    """
+    found = [(int(c["calls"]), int(c["block_ns"]) / 1e9) for c in calibrated]
+    call_s = sum(block_s / calls for calls, block_s in found)
+    longest_s = max(budget_s / ENOUGH_PAIRS, 2 * max(block_s for _, block_s in found))
+    calls = max(1, min(max(calls for calls, _ in found), int(longest_s / max(call_s, 1e-12))))
+    return calls, calls * call_s
 
 
 def turn_orders(

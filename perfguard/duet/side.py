@@ -97,11 +97,11 @@ class Side:
         assert self._line is not None
         return self._line
 
-    def start(self, hash_seed: int, environment_bytes: int, baton: socket.socket) -> None:
+    def start(self, hash_seed: int, stack_bytes: int, baton: socket.socket) -> None:
         """Start a fresh worker; `collected` waits for it. `baton` is its end of the wire to the other worker.
 
-        Both sides of a restart get the same `hash_seed` and, by padding, an environment of `environment_bytes`: its
-        size shifts the stack, which alone can change a time by per cents (Mytkowicz et al. 2009, Producing wrong data
+        Both sides of a restart get the same `hash_seed` and, by padding, arguments and environment of `stack_bytes`:
+        they shift the stack, which alone can change a time by per cents (Mytkowicz et al. 2009, Producing wrong data
         without doing anything obviously wrong).
         """
         root = self.checkout.root
@@ -111,12 +111,12 @@ class Side:
             BATON: f"{baton.fileno():08d}",
             "PYTHONHASHSEED": f"{hash_seed:010d}",
         }
-        environment[_PADDING] = "x" * (environment_bytes - _size(environment))
+        environment[_PADDING] = "x" * (stack_bytes - _size(environment, self._command()))
         self._complaints = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the worker; `stop` closes it
         folder = root / self.invocation.folder
         with theirs, baton:
             self._process = subprocess.Popen(
-                [self.python, "-c", _BOOTSTRAP.format(tool=TOOL), *self.invocation.in_tree(root)],
+                self._command(),
                 cwd=folder if folder.is_dir() else root,
                 env=environment,
                 pass_fds=(theirs.fileno(), baton.fileno()),
@@ -127,19 +127,26 @@ class Side:
         self._line = Line(ours, f"the worker of {self.checkout.name}")
 
     def environment(self) -> dict[str, str]:
-        """What the worker's environment holds, but for what differs from restart to restart."""
+        """What the worker's environment holds, but for what differs from restart to restart.
+
+        Bytecode is written: a fresh worktree has none, and would else be compiled in every restart on one side only.
+        """
         path = self.invocation.path_in_tree(self.checkout.root)
+        inherited = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
         return {
-            **os.environ,
+            **inherited,
             OTHER_ROOT: os.pathsep.join([str(self.other_root), *filter(None, [os.environ.get(FOREIGN_ROOT)])]),
             TOOL: str(Path(__file__).parents[2]),
             "PERFGUARD_DUET_PATH": json.dumps(path),
             "PYTHONPATH": os.pathsep.join([*path, *filter(None, [os.environ.get("PYTHONPATH")])]),
         }
 
-    def environment_bytes(self) -> int:
-        """Room for this side's environment, with some to spare for what `start` adds."""
-        return _size(self.environment()) + 256
+    def stack_bytes(self) -> int:
+        """Room for this side's arguments and environment, with some to spare for what `start` adds."""
+        return _size(self.environment(), self._command()) + 256
+
+    def _command(self) -> list[str]:
+        return [self.python, "-c", _BOOTSTRAP.format(tool=TOOL), *self.invocation.in_tree(self.checkout.root)]
 
     def collected(self) -> dict[str, dict[str, Any]]:
         """The cases of this revision by key. Raises `DuetError` naming the revision, with the traceback."""
@@ -259,5 +266,6 @@ def _below(path: Path, top: Path) -> str:
     return str(resolved.relative_to(top)) if resolved.is_relative_to(top) else "."
 
 
-def _size(environment: Mapping[str, str]) -> int:
-    return sum(len(name) + len(value) + 2 for name, value in environment.items())
+def _size(environment: Mapping[str, str], command: Sequence[str]) -> int:
+    texts = [*command, *(f"{name}={value}" for name, value in environment.items())]
+    return sum(len(os.fsencode(text)) + 1 for text in texts)

@@ -7,6 +7,7 @@ revision is at rest meanwhile.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import gc
 import os
@@ -165,6 +166,7 @@ class WorkerCase:
     def measure(self, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Wait at the measuring point and time blocks as told, until told to go on."""
         self.figures.claim("time")
+        self.figures.claim("account")
         recorder = Recorder()
         with prepared(fn, args, kwargs, self.device) as target, collector_off(), recording(recorder):
             self.line.send("ready")
@@ -249,8 +251,9 @@ def begin_on(cpu: int) -> None:
         return
     allowed = os.sched_getaffinity(0)
     if cpu in allowed and len(allowed) > 1:
-        os.sched_setaffinity(0, {cpu})
-        os.sched_setaffinity(0, allowed)
+        with contextlib.suppress(OSError):  # a container may forbid it, or have changed its processors meanwhile
+            os.sched_setaffinity(0, {cpu})
+            os.sched_setaffinity(0, allowed)
 
 
 def calibrate(target: Target) -> tuple[int, int]:

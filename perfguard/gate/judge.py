@@ -25,7 +25,7 @@ from perfguard.document import (
     with_verdict,
 )
 from perfguard.gate.attribution import attribute
-from perfguard.gate.basis import basis_of, noise_of
+from perfguard.gate.basis import MEDIAN, basis_of, noise_of
 from perfguard.gate.policy import Policy, per_test_alpha
 from perfguard.stats.change import (
     ABSOLUTE_PRIOR,
@@ -89,7 +89,7 @@ class Judge:
         told = verdict != "same" and metric.name == MAIN_METRIC  # shares of next to nothing would only mislead
         if told and case.account is not None and baseline.process_runs[-1].phases:
             phases = attribute(per_call(case.account), [run.phases for run in baseline.process_runs])
-        basis = basis_of(metric, baseline).name
+        basis = basis_of(metric, baseline).name if _by_basis(metric, exact=limit == 0) else MEDIAN
         change = Change(interval.ratio, (interval.low, interval.high), phases, basis)
         return with_verdict(metric, verdict, change, reference)
 
@@ -113,6 +113,11 @@ class Judge:
             return ChangeInterval(ratio, 0.0, BEYOND, 0.0, 0.0)
         within = interval_sd(*metric.ci, metric.confidence) if metric.n > 1 else 0.0
         return basis_of(metric, baseline).change(alpha=alpha, prior=self.priors[_portable(metric)], within_sd=within)
+
+
+def _by_basis(metric: Metric, *, exact: bool) -> bool:
+    """Whether a metric is compared as a ratio of its `Basis`: neither by equality nor by difference."""
+    return not exact and metric.kind != "fraction" and metric.median > 0
 
 
 def verdict_of(alarm: ChangeInterval, alone: ChangeInterval, direction: str, limit: float) -> Verdict:

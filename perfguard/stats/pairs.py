@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,6 +10,8 @@ import numpy.typing as npt
 
 from perfguard.stats.quantiles import Array
 
+FEWEST_PAIRS = 8
+MEDIAN_SE = 1.2533  # of a median, in standard errors of the mean, for normal noise
 ROUNDS = 30  # of reweighting; the tenth moves the figure by less than a thousandth of its error
 WIDTH = 1.5
 NORMAL_LOWER_QUARTILE = 0.3186  # of |z|
@@ -44,12 +47,16 @@ def combine_restarts(a_blocks_s: npt.ArrayLike, b_blocks_s: npt.ArrayLike) -> tu
     more than half of the pairs may disagree. On recorded traces its error is a fifth below the median's.
     Swapping the sides changes the sign of the log ratio and nothing else, which `perfguard.stats.betting` needs. A
     change of a minority of the calls is not seen: give it its own metric.
+    Of fewer than `FEWEST_PAIRS` pairs, which cannot show a core, the figure is the median.
     The standard error is the estimator's, sqrt(mean psi^2 / k) / mean psi' (Huber & Ronchetti, section 3.2).
     """
     a, b = _log_times(a_blocks_s), _log_times(b_blocks_s)
     if a.shape != b.shape:
         raise ValueError(f"{a.shape} blocks of A, {b.shape} of B")
     d = b - a
+    if d.shape[-1] < FEWEST_PAIRS:
+        spread = d.std(axis=-1, ddof=1) if d.shape[-1] > 1 else np.zeros(d.shape[:-1])
+        return np.asarray(np.median(d, axis=-1)), np.asarray(MEDIAN_SE * spread / math.sqrt(d.shape[-1]))
     centre = np.median(d, axis=-1, keepdims=True)
     core = np.quantile(np.abs(d - centre), 0.25, axis=-1, keepdims=True) / NORMAL_LOWER_QUARTILE
     scale = np.maximum(WIDTH * core, 1e-9)

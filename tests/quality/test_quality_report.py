@@ -113,8 +113,9 @@ def test_a_round_slows_nine_of_twelve_cases_and_every_third_none() -> None:
 
 
 def test_a_measurement_that_was_cut_off_goes_on(tmp_path: Path) -> None:
-    """A last line without its end is left out."""
-    (tmp_path / "rounds.jsonl").write_text(json.dumps(RECORDS[0]) + "\n" + json.dumps(RECORDS[1])[:50])
+    """A line without its end is left out, and what was measured after it counts."""
+    lines = [json.dumps(RECORDS[0]), json.dumps(RECORDS[1])[:50], json.dumps(RECORDS[2])]
+    (tmp_path / "rounds.jsonl").write_text("\n".join(lines) + "\n")
     records, facts = report.read(tmp_path)
-    assert len(records) == 1
+    assert [record["round"] for record in records] == [0, 2]
     assert facts == {}

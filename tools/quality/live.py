@@ -14,6 +14,7 @@ Each outcome is one line of JSON in `rounds.jsonl`, so that a stopped measuremen
 from __future__ import annotations
 
 import json
+import math
 import os
 import random
 import shutil
@@ -125,7 +126,7 @@ class Bench:
         cases = {}
         for entry in json.loads(document.read_text())["benchmarks"]:
             data = entry["stats"]["data"]
-            kept = data[:: max(1, len(data) // KEPT_SAMPLES)]
+            kept = data[:: max(1, math.ceil(len(data) / KEPT_SAMPLES))]
             cases[entry["params"]["kind"]] = {
                 "mean": entry["stats"]["mean"],
                 "min": entry["stats"]["min"],

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import os
 import random
 import subprocess
 import sys
@@ -25,8 +26,8 @@ def load(seed: int, seconds: float, burst_s: float = BURST_S, pause_s: float = P
     """Burst and pause for `seconds`, with mean lengths as given."""
     rng = random.Random(seed)
     source, sink = bytearray(COPY_BYTES), bytearray(COPY_BYTES)
-    end_s = time.monotonic() + seconds
-    while (now_s := time.monotonic()) < end_s:
+    end_s, parent = time.monotonic() + seconds, os.getppid()
+    while (now_s := time.monotonic()) < end_s and os.getppid() == parent:  # who asked for the load may be killed
         until_s = min(end_s, now_s + rng.expovariate(1 / burst_s))
         copies = rng.random() < 0.5
         while time.monotonic() < until_s:

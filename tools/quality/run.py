@@ -50,6 +50,7 @@ def main() -> int:
         while time.monotonic() < end_s:
             records = measure_round(bench, done, options.seed)
             with rounds.open("a", encoding="utf-8") as file:
+                file.write("\n" if file.tell() else "")  # the last line may have been cut off
                 file.writelines(json.dumps(record) + "\n" for record in records)
             done += 1
             left_s = max(0.0, end_s - time.monotonic())

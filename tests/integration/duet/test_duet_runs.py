@@ -140,7 +140,7 @@ def test_cases_on_one_side_only_are_new_or_missing(project: Project) -> None:
     """A case that the revision does not have is new; one that only it has is listed as missing."""
     project.write(tests=TESTS.replace("test_serve", "test_renamed"))
     document, text = project.run("--perfguard-against=HEAD", "--perfguard-seconds=5")
-    assert document["gate"]["missing"] == ["test_perf::test_serve"]
+    assert set(document["gate"]["missing"]) == {"test_perf::test_serve", "tests/test_perf.py::test_renamed"}
     assert "no such case" in text
 
 
@@ -255,3 +255,44 @@ def test_a_case_that_fails_while_timed_is_broken_and_holds_nobody_up(project: Pr
     assert case["status"] == "failed"
     assert {metric["verdict"] for metric in case["metrics"]} <= {"broken"}
     assert "the pool is empty" in text
+
+
+TWO = """
+import thing
+
+
+def test_serve(perfguard):
+    perfguard(thing.serve)
+    perfguard.count("calls", thing.CALLS)
+
+
+def test_other(perfguard):
+    perfguard.count("calls", 3)
+"""
+NEITHER = """
+import thing
+
+
+def test_serve(perfguard):
+    perfguard.count("lookups", 2)
+
+
+def test_newer(perfguard):
+    perfguard(thing.serve)
+"""
+
+
+def test_what_only_one_side_has_is_new_or_missing_and_nothing_waits_for_it(project: Project) -> None:
+    """A case and a metric that came, a case and two metrics that went: said, measured once, and failed on if asked."""
+    project.write(tests=TWO)
+    project.commit()
+    project.write(tests=NEITHER)
+    document, text = project.run(
+        "--perfguard-against=HEAD", "--perfguard-seconds=8", "--perfguard-fail-on=missing", status=1
+    )
+    cases = {case["key"].split("::")[1]: case for case in document["cases"]}
+    assert {m["name"]: m["verdict"] for m in cases["test_newer"]["metrics"]} == {"time": "new"}
+    assert {m["name"]: m["verdict"] for m in cases["test_serve"]["metrics"]} == {"lookups": "new"}
+    assert "no longer measured: calls, time" in " ".join(cases["test_serve"]["notes"])
+    assert any("test_other" in key for key in document["gate"]["missing"])
+    assert "new: HEAD" in text

@@ -52,6 +52,15 @@ def test_the_error_of_a_restart_is_what_its_figures_scatter_by() -> None:
     assert np.median(errors) == pytest.approx(figures.std(), rel=0.1)
 
 
+@pytest.mark.parametrize("pairs", [3, 5, 7])
+def test_of_a_few_pairs_the_figure_is_the_median(pairs: int) -> None:
+    """Slow cases have three pairs: the error told is within a third of what the figures scatter by."""
+    a, b = np.exp(np.random.default_rng(7).normal(0, 0.05, (2, 4000, pairs)))
+    figures, errors = combine_restarts(a, b)
+    assert (figures == np.median(np.log(b) - np.log(a), axis=-1)).all()
+    assert np.sqrt((errors**2).mean()) == pytest.approx(figures.std(), rel=1 / 3)
+
+
 def test_blocks_of_two_speeds_leave_the_pairs_that_agree() -> None:
     """A core that runs at half speed beside a busy sibling, for a third of all blocks at random: less than 1 % off."""
     rng = np.random.default_rng(6)
