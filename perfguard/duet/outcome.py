@@ -213,29 +213,49 @@ def phases_per_call(record: CaseRecord, side: str) -> dict[str, float]:
 
 
 def phase_changes(record: CaseRecord, prior: Prior, limit: float) -> tuple[PhaseChange, ...]:
-    """Which phases account for the change: the median over restarts of what each gained within a restart.
+    """Which phases account for the change, each with its own ratio and interval, and what they say of `limit`.
 
-    Each comes with its own ratio and interval, as the whole call has them, and with what they say of `limit`.
+    A phase is compared as the whole call is: block by block with its pair, so that the machine's speed cancels; what it
+    gained is that ratio of its time before. A phase that took no time in some block, as one that is new, has no ratio:
+    it counts with the median over restarts of what it gained within a restart.
     """
+    before, gains = phases_per_call(record, A), _gains(record)
+    told = {path: interval for path in gains if (interval := _interval_of_phase(record, path, prior)) is not None}
+    now = {path: before.get(path, 0.0) + gain for path, gain in gains.items()}
+    now |= {path: before[path] * ratio for path, (_, ratio, _) in told.items()}
+    changes = []
+    for change in attribute(now, [before]):
+        if change.path in told:
+            low, ratio, high = told[change.path]
+            changes.append(replace(change, ratio=ratio, ci=(low, high), verdict=_phase_verdict(low, high, limit)))
+        else:
+            changes.append(change)
+    return tuple(changes)
+
+
+def _gains(record: CaseRecord) -> dict[str, float]:
+    """Seconds per call that each phase gained: the median over restarts."""
     gains = []
     for halves in record.restarts:
         if halves[A].phases_s and halves[B].phases_s:
             before, now = _medians(halves[A].phases_s), _medians(halves[B].phases_s)
             gains.append({path: now.get(path, 0.0) - before.get(path, 0.0) for path in {*before, *now}})
-    return tuple(_with_interval(change, record, prior, limit) for change in attribute(_medians(gains), [{}]))
+    return _medians(gains)
 
 
-def _with_interval(change: PhaseChange, record: CaseRecord, prior: Prior, limit: float) -> PhaseChange:
-    """The change with the ratio of its phase; as it is where the phase took no time in some block of some restart."""
+def _interval_of_phase(record: CaseRecord, path: str, prior: Prior) -> tuple[float, float, float] | None:
+    """Low end, estimate and high end of a phase's ratio; None where it took no time in some block."""
     figures = []
     for halves in record.restarts:
-        blocks = [[phases.get(change.path, 0.0) for phases in halves[side].phases_s] for side in (A, B)]
+        blocks = [[phases.get(path, 0.0) for phases in halves[side].phases_s] for side in (A, B)]
         if not blocks[0] or min(map(min, blocks)) <= 0:
-            return change
+            return None
         figures.append(combine_blocks(*blocks))
-    path = confidence_sequence([f.log_ratio for f in figures], [f.se for f in figures], prior=prior)
-    low, ratio, high = (math.exp(min(float(ends[-1]), 700.0)) for ends in (path.low, path.estimate, path.high))
-    return replace(change, ratio=ratio, ci=(low, high), verdict=_phase_verdict(low, high, limit))
+    sequence = confidence_sequence([f.log_ratio for f in figures], [f.se for f in figures], prior=prior)
+    low, ratio, high = (
+        math.exp(min(float(ends[-1]), 700.0)) for ends in (sequence.low, sequence.estimate, sequence.high)
+    )
+    return low, ratio, high
 
 
 def _phase_verdict(low: float, high: float, limit: float) -> Verdict:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import argparse
+import gzip
 import json
 import re
 import sys
@@ -221,13 +222,30 @@ def read(folder: Path) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     return records, json.loads(facts.read_text(encoding="utf-8")) if facts.exists() else {}
 
 
+def write_traces(path: Path, records: Records) -> None:
+    """Keep the recorded noise for the tests: restarts of unchanged cases and process runs of base, to 5 digits."""
+    restarts = {
+        name: [[_short(x) for x in pair] for pair in found] for name, found in unchanged_restarts(records).items()
+    }
+    runs = {name: [[_short(x) for x in run] for run in found] for name, found in base_runs(records).items()}
+    text = json.dumps({"schema": "perfguard.noise/1", "restarts": restarts, "runs": runs}, sort_keys=True)
+    path.write_bytes(gzip.compress(text.encode(), mtime=0))
+
+
+def _short(value: float) -> float:
+    return float(f"{value:.5g}")
+
+
 def main() -> int:
     """Print or write the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="where run.py left rounds.jsonl")
     parser.add_argument("--write", type=Path, metavar="DOCS", help="the folder of quality.md and quality.json")
+    parser.add_argument("--traces", type=Path, metavar="FILE", help="keep the recorded noise for the tests (.json.gz)")
     options = parser.parse_args()
     records, facts = read(options.folder)
+    if options.traces is not None:
+        write_traces(options.traces, records)
     if options.write is not None:
         write(options.write, records, facts)
     print(tables(records, facts))

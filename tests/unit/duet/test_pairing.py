@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from perfguard.document import Direction, Kind
 from perfguard.duet.judging import differences, judge_case
-from perfguard.duet.outcome import CaseRecord
+from perfguard.duet.outcome import CaseRecord, phase_changes
 from perfguard.duet.pairing import A, B, Half, calls_of_block
 from perfguard.stats.change import Prior
 from perfguard.stats.sequential import DuetPlan
@@ -98,3 +98,28 @@ def test_a_side_that_became_a_thousand_times_faster_does_not_stretch_the_blocks(
     calls, pair_s = calls_of_block(sides, 0.2)
     assert calls < 5
     assert pair_s <= 0.021
+
+
+def halves_with_phases(rng: np.random.Generator, slower: float) -> dict[str, Half]:
+    """A restart of 30 pairs: `work` takes half of a call and is slower by `slower`; each pair has its own speed."""
+    halves = {A: Half(), B: Half()}
+    for _ in range(30):
+        speed = 1 + 0.7 * rng.random()
+        for side, factor in ((A, 1.0), (B, 1.0 + slower)):
+            parts = {"prepare": 300_000, "work": 500_000 * factor, "finish": 200_000}
+            totals = {path: (int(ns * speed * (1 + 0.01 * rng.random())), 1) for path, ns in parts.items()}
+            halves[side].add({"ns": sum(own for own, _ in totals.values()) + 1000, "phases": totals}, 1)
+    return halves
+
+
+def test_a_change_of_one_phase_is_told_from_a_machine_that_changes_its_speed() -> None:
+    """3 % of a call, all of it in one phase, while pairs differ by 70 %: named with 95 % of the change or more."""
+    rng, record = np.random.default_rng(1), CaseRecord()
+    for _ in range(12):
+        record.add(halves_with_phases(rng, 0.06))
+    first, *others = phase_changes(record, PRIOR, 0.03)
+    assert first.path == "work"
+    assert 0.95 < first.share < 1.05
+    assert first.ratio == pytest.approx(1.06, abs=0.002)
+    assert first.verdict == "slower"
+    assert {other.verdict for other in others if other.ratio is not None} == {"same"}
