@@ -146,7 +146,7 @@ class _Bench:
             )
             for variant in variants
         }
-        self._sweeps = MicroSweeps(config, self._clients, variants, plan.prompt, weights)
+        self._sweeps = MicroSweeps(config, list(self._splits.values()), plan.prompt, weights)
         self._expected = self._single()[1]
 
     def round(self, generator: random.Random, *, keep: bool) -> None:

@@ -113,7 +113,8 @@ class SessionOperations:
     # -- the operations
 
     def _relay(self, operation: Operation, tensors: Sequence[Tensor], place: Place) -> None:  # noqa: ARG002
-        place(operation.elements).zero_()
+        for _ in range(operation.count):
+            place(operation.elements).zero_()
 
     def _embedding(self, operation: Operation, tensors: Sequence[Tensor], place: Place) -> None:
         (ids,) = _expect(operation, tensors, (None,))

@@ -38,7 +38,7 @@ QKV_SCORES = "qkv_scores"  # layer, rows, "resident" or "values"
 RESIDENT_VALUES = "resident_values"  # layer, rows, keys
 VALUES_OUTPUT = "values_output"  # layer, rows, keys
 WHOLE_LAYER = "whole_layer"  # layer
-RELAY = "relay"  # elements of the reply; no part of a pass: what a call costs that computes nothing
+RELAY = "relay"  # elements of each of so many tensors of the reply; no part of a pass: a call that computes nothing
 OPERATIONS = (
     RELAY,
     EMBEDDING,
@@ -53,8 +53,9 @@ OPERATIONS = (
     VALUES_OUTPUT,
     WHOLE_LAYER,
 )
+MAX_RELAYED = 8
 # Modules that share an input, and so a call.
-_GROUPS = (("q_proj", "k_proj", "v_proj"), ("o_proj",), ("gate_proj", "up_proj"), ("down_proj",))
+GROUPS = (("q_proj", "k_proj", "v_proj"), ("o_proj",), ("gate_proj", "up_proj"), ("down_proj",))
 _LAYERED = (BATCH_LINEAR, MASKED_LINEAR, QKV_SCORES, RESIDENT_VALUES, VALUES_OUTPUT, WHOLE_LAYER)
 _ROWED = (MATMUL_SCORES, MATMUL_VALUES, QKV_SCORES, RESIDENT_VALUES, VALUES_OUTPUT)
 _KEYED = (RESIDENT_VALUES, VALUES_OUTPUT)
@@ -67,7 +68,7 @@ class Operation:
 
     `rows`: rows per block of packed causal scores, 0 for dense ones; `keys`: how many of the resident values the
     attention weights are for (a later chunk's may be there already); `resident`: values stay on the server; `dtype`:
-    of the reply, where no tensor of the request says it; `elements`: of a relay's reply.
+    of the reply, where no tensor of the request says it; `elements`, `count`: of the tensors of a relay's reply.
     """
 
     name: str
@@ -78,6 +79,7 @@ class Operation:
     resident: bool = False
     dtype: str = ""
     elements: int = 0
+    count: int = 1
 
     @functools.cached_property
     def method(self) -> str:
@@ -96,7 +98,7 @@ class Operation:
         if self.name == EMBEDDING:
             words.append(self.dtype)
         if self.name == RELAY:
-            words.append(str(self.elements))
+            words += [str(self.elements), str(self.count)]
         return "/".join(words)
 
     def __str__(self) -> str:
@@ -120,14 +122,16 @@ def parse(method: str) -> Operation:
         keeping = words.pop(0) if name == QKV_SCORES else "values"
         dtype = words.pop(0) if name == EMBEDDING else ""
         elements = _number(words.pop(0)) if name == RELAY else 0
+        count = _number(words.pop(0)) if name == RELAY else 1
     except (IndexError, ValueError) as error:
         raise UnknownOperation(f"operation {method!r:.120}", f"a word is missing or no number: {error}") from error
     for module in modules:
         if module not in MODULES:
             raise UnknownOperation(f"module {module!r:.60}", "is unknown", f"one of {', '.join(MODULES)}")
-    if words or keeping not in {"resident", "values"} or len(set(modules)) != len(modules):
+    twice = len(set(modules)) != len(modules)
+    if words or keeping not in {"resident", "values"} or twice or not 1 <= count <= MAX_RELAYED:
         raise UnknownOperation(f"operation {method!r:.120}", "has words too many, or one twice")
-    return Operation(name, layer, modules, rows, keys, keeping == "resident", dtype, elements)
+    return Operation(name, layer, modules, rows, keys, keeping == "resident", dtype, elements, count)
 
 
 def _number(word: str) -> int:
@@ -141,7 +145,7 @@ def linear_operations(config: ModelConfig) -> dict[Operation, tuple[str, ...]]:
     found = {
         Operation(BATCH_LINEAR, layer, modules): tuple(module_weight(layer, module) for module in modules)
         for layer in range(config.layers)
-        for modules in _GROUPS
+        for modules in GROUPS
     }
     found[Operation(LM_HEAD)] = (head_weight(config),)
     return found

@@ -62,12 +62,12 @@ class SplitModel:
         self.client = client
         self.guard = guard
         self.past = 0
-        self._trusted = TrustedModel(config, weights, variant, client.channel, positions, guard)
+        self.trusted = TrustedModel(config, weights, variant, client.channel, positions, guard)
 
     def start(self, fault: str = "none", fault_at: int = 1) -> None:
         """Begin a new request: both sides forget all positions. `fault`: see `RpcClient.start`."""
         self.client.start(
-            self._trusted.positions,
+            self.trusted.positions,
             loans=self.variant.loans,
             masked="masked" in self.variant.protection,
             fault=fault,
@@ -83,13 +83,13 @@ class SplitModel:
         """
         channel, calls = self.client.channel, self.client.calls
         sent, received = channel.payload_bytes()
-        self._trusted.timeline = timeline = Timeline()
+        self.trusted.timeline = timeline = Timeline()
         sizes = chunk_sizes(len(ids), self.variant.chunks)
         parts: list[Steps] = []
         at = 0
         for index, size in enumerate(sizes):
             head = index == len(sizes) - 1 or self.variant.head_rows == "all"
-            parts.append(self._trusted.steps(ids[at : at + size], self.past + at, head=head))
+            parts.append(self.trusted.steps(ids[at : at + size], self.past + at, head=head))
             at += size
         logits = drive(self.client, parts, timeline)
         timeline.finish()
