@@ -21,6 +21,7 @@ import torch
 
 from perfguard_suites.split_rpc import protocol
 from perfguard_suites.split_rpc.errors import SplitError, UnknownOperation
+from perfguard_suites.split_rpc.gpu_host import StageClock
 from perfguard_suites.split_rpc.operations import ServerModel, SessionOperations
 from perfguard_suites.split_rpc.replies import ReplyTensors
 from perfguard_suites.split_rpc.variants import WIRES
@@ -67,11 +68,13 @@ class Session:
     faults_allowed: bool = False
     fault: Fault = field(default_factory=Fault)
     loans: bool = False
+    pinned_bytes: int = 0
     ledger: list[tuple[int, ...]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self._operations = SessionOperations(self.model)
         self._on_gpu = self.model.device.startswith("cuda")
+        self._clock = StageClock(self.model.device)
         self._places: dict[str, ReplyTensors] = {}
         self._controls = {
             protocol.HEALTH: self._health,
@@ -109,10 +112,10 @@ class Session:
         operation = protocol.parse(request.method)
         arrays = request.tensors
         wire = operation.dtype or (name_of(arrays[0].dtype) if arrays else "float32")
+        clock = self._clock
+        clock.begin()
         inputs = [self._moved(array) for array in arrays]
-        if self._on_gpu:
-            torch.cuda.synchronize()
-        taken_ns = perf_counter_ns()
+        clock.taken()
         places = self._places.get(wire) or self._places_of(wire)
         if fault in {"die", "stall"}:
             _misbehave(fault)
@@ -121,11 +124,9 @@ class Session:
         except BaseException:
             places.drop()
             raise
-        if self._on_gpu:
-            torch.cuda.synchronize()
-        computed_ns = perf_counter_ns()
+        clock.computed()
         results = places.arrays()
-        converted_ns = perf_counter_ns()
+        taken_ns, computed_ns, converted_ns = clock.finish()
         request_id = request.request_id
         if fault != "none":
             results, request_id = _spoilt(fault, results, request_id)
@@ -137,9 +138,9 @@ class Session:
     def _moved(self, array: Array) -> torch.Tensor:
         """A received tensor on the device, in its compute dtype unless its values are integers."""
         tensor, model = to_torch(array), self.model
-        if not self._on_gpu and (tensor.dtype == model.dtype or not tensor.is_floating_point()):
-            return tensor
-        return tensor.to(model.device, model.dtype if tensor.is_floating_point() else tensor.dtype)
+        if self._on_gpu:  # converted there: half precision is less to move
+            tensor = tensor.to(model.device, non_blocking=True)
+        return tensor.to(model.dtype) if tensor.is_floating_point() else tensor
 
     def _places_of(self, wire: str) -> ReplyTensors:
         if wire not in WIRES:
@@ -161,6 +162,7 @@ class Session:
             "threads": torch.get_num_threads(),
             "pid": os.getpid(),
             "peak_rss_bytes": peak_rss_bytes(),
+            "pinned_bytes": self.pinned_bytes,
         }
 
     def _start(self, request: Message) -> tuple[tuple[Array, ...], Mapping[str, Scalar]]:
