@@ -11,7 +11,8 @@ from perfguard_suites.split_rpc.threads import let_idle_threads_sleep
 # Before anything here imports torch; where something else did, its threads may spin, and the report says so.
 THREADS_SLEEP = let_idle_threads_sleep()
 
-from perfguard_suites.split_rpc.field import Field, FieldPlan, measure  # noqa: E402 - see above
+from perfguard_suites.split_rpc import cuda_ipc  # noqa: E402 - see above
+from perfguard_suites.split_rpc.field import Field, FieldPlan, measure  # noqa: E402
 from perfguard_suites.split_rpc.server import ModelSource  # noqa: E402
 from perfguard_suites.split_rpc.variants import QUICK, VARIANTS  # noqa: E402
 
@@ -24,6 +25,11 @@ PLANS = {
 # llama-1b needs 5 GB a process in float32, and its masked weights 10 more: the ladder's landmarks only.
 FULL = ("seed", "naive-ipc", "shm", "shm-loans", "trusted-minimal", "local-embedding", "linear-only", "whole-layer")
 NAMES = {"off": tuple(VARIANTS), "quick": QUICK, "standard": tuple(VARIANTS), "full": FULL}
+
+
+def runnable(name: str) -> bool:
+    """Whether this machine has what a variant needs."""
+    return not VARIANTS[name].by_handle or cuda_ipc.available()
 
 
 def profile_of(config: pytest.Config) -> str:
@@ -49,6 +55,6 @@ def field(request: pytest.FixtureRequest) -> Field:
     profile = profile_of(request.config)
     return measure(
         PLANS[profile],
-        [VARIANTS[name] for name in NAMES[profile]],
+        [VARIANTS[name] for name in NAMES[profile] if runnable(name)],
         lambda text: print(f"split_rpc: {text}", file=sys.stderr, flush=True),
     )

@@ -146,6 +146,8 @@ class _Bench:
             )
             for variant in variants
         }
+        for split in self._splits.values():  # before the server goes, which may own memory of theirs
+            stack.callback(split.close)
         self._sweeps = MicroSweeps(config, list(self._splits.values()), plan.prompt, weights)
         self._expected = self._single()[1]
 

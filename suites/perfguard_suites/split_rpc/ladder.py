@@ -54,6 +54,7 @@ STEPS = (
     Step("replies checked", "linear-only", "verified", climbed=False),
     Step("one-time masks", "linear-only", "masked", climbed=False),
     Step("one-time masks, replies checked", "masked", "masked-verified", climbed=False),
+    Step("activations in shared GPU memory (insecure)", "local-embedding", "cuda-ipc", climbed=False),
     Step("whole layers on the server (insecure)", "local-embedding", "whole-layer", climbed=False),
 )
 

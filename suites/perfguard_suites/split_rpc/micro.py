@@ -23,7 +23,15 @@ from perfguard_suites.split_rpc.micro_steps import OwnSteps
 from perfguard_suites.split_rpc.protocol import Operation
 from perfguard_suites.split_rpc.replies import torch_dtype
 from perfguard_suites.split_rpc.runner import SplitModel, drive
-from perfguard_suites.split_rpc.time_model import Point, TimeModel, Transport, fit, more_tensors, transport_of
+from perfguard_suites.split_rpc.time_model import (
+    BY_HANDLE,
+    Point,
+    TimeModel,
+    Transport,
+    fit,
+    more_tensors,
+    transport_of,
+)
 from perfguard_suites.split_rpc.timeline import Timeline
 from perfguard_suites.split_rpc.weights import Weights, module_weight
 from perfguard_suites.transport.dtypes import from_torch, to_torch
@@ -62,6 +70,9 @@ class MicroSweeps:
     def sweep(self) -> None:
         """Measure everything once more."""
         for transport in self._transports:
+            if transport[0] == BY_HANDLE:
+                self._calls.setdefault((transport, 0, 0), []).append(self._by_handle())
+                continue
             for sent, received in (*_PAIRS, *_EDGES):
                 seconds = self._relay(transport, sent, received)
                 self._calls.setdefault((transport, sent, received), []).append(seconds)
@@ -97,10 +108,25 @@ class MicroSweeps:
         relay = Operation(protocol.RELAY, elements=max(1, received // 4), count=count)
         timeline = Timeline()
         steps = _between(client, self._product(), relay, max(1, sent // 4), loans, timeline)
+        return self._outside(client, steps, relay.method, timeline, kind)
+
+    def _by_handle(self) -> float:
+        """The same of a call whose tensors are handed over in place."""
+        split = next(split for split in self.splits if split.variant.by_handle)
+        arena, client = split.trusted.arena, split.client
+        assert arena is not None
+        client.start(1, loans=False)
+        relay, timeline, shape = Operation(protocol.RELAY, elements=1), Timeline(), ((1,),)
+        call = Call(relay, (), (), protocol.shapes_words(shape, shape), arena.reply(shape))
+        steps = _in_turn([self._product(), call] * _REPEATS, timeline)
+        return self._outside(client, steps, call.method, timeline, client.channel.kind)
+
+    def _outside(self, client: RpcClient, steps: Steps, method: str, timeline: Timeline, kind: str) -> float:
+        """The mean seconds of the calls of that method outside the server's arithmetic."""
         drive(client, [steps], timeline)
         seconds = []
         for exchange, row in zip(timeline.exchanges, stamps_of(client.ledger()), strict=True):
-            if exchange.method == relay.method:
+            if exchange.method == method:
                 stretches = call_stretches(exchange, row, shared_memory=kind == "shm").stretches
                 seconds.append(sum(s.end_ns - s.start_ns for s in stretches if s.name != COMPUTE) / 1e9)
         return fmean(seconds)
@@ -188,4 +214,12 @@ def _between(
         to_torch(array).zero_()
         timeline.mark("fill")
         yield Call(relay, (array,), (Expected((relay.elements,), "float32"),) * relay.count)
+    return torch.empty(0)
+
+
+def _in_turn(calls: Sequence[Call], timeline: Timeline) -> Steps:
+    """Calls one after another, results dropped, and a mark before each."""
+    for call in calls:
+        timeline.mark("next")
+        yield call
     return torch.empty(0)

@@ -56,24 +56,27 @@ class OwnSteps:
         hidden, wide = (tokens, config.hidden), (tokens, config.intermediate)
         query = (tokens, config.query_width)
         output: _Request = (Operation(protocol.BATCH_LINEAR, 0, ("o_proj",)), [query], [hidden])
-        stream = torch.rand(hidden)
-        if any(split.variant.honest for split in splits):
-            split = next(split for split in splits if split.variant.honest)
+        stream = torch.rand(hidden, device=splits[0].trusted.device)
+        split = next((split for split in splits if split.variant.fusion != "whole_layer"), None)
+        if split is not None:
             trusted, after = split.trusted, _After(split, tokens)
             norm = norm_weight(0, "input")
             yield "norm", stream.numel(), after(output, lambda _: trusted.norm(norm, stream))
             yield "residual", stream.numel(), after(output, lambda results: stream.add_(results.pop()))
             gate: _Request = (Operation(protocol.BATCH_LINEAR, 0, ("gate_proj", "up_proj")), [hidden], [wide, wide])
             yield "silu", tokens * wide[1], after(gate, lambda results: trusted.gated(*_all(results)))
-            mask = arithmetic.causal_mask(tokens, past) if tokens > 1 else None
+            mask = arithmetic.causal_mask(tokens, past).to(trusted.device) if tokens > 1 else None
             scores = (config.heads, tokens, self._prompt)
             asked: list[tuple[int, ...]] = [
                 (config.heads, tokens, config.head_dim),
                 (config.kv_heads, self._prompt, config.head_dim),
             ]
             product: _Request = (Operation(protocol.MATMUL_SCORES), asked, [scores])
-            if not split.variant.rows:
-                count = config.heads * tokens * self._prompt
+            count = config.heads * tokens * self._prompt
+            if split.variant.by_handle:  # whose memory has no room for this product's request
+                given = torch.rand(scores, device=trusted.device)
+                yield "softmax", count, after(output, lambda _: trusted.softmax(given, past, mask))
+            elif not split.variant.rows:
                 yield "softmax", count, after(product, lambda results: trusted.softmax(results.pop(), past, mask))
         after = _After(splits[0], tokens)
         yield "copy", stream.numel(), after(output, lambda results: results.pop().clone())
@@ -125,6 +128,7 @@ class _After:
 
     def __init__(self, split: SplitModel, tokens: int) -> None:
         self._client = split.client
+        self._arena = split.trusted.arena
         self._wire = split.variant.wire
         self._repeats = _REPEATS_ALONE if tokens == 1 else _REPEATS
 
@@ -133,13 +137,21 @@ class _After:
         operation, asked, expected = request
         inputs = [from_torch(torch.rand(shape).to(torch_dtype(self._wire))) for shape in asked]
         checks = tuple(Expected(shape, self._wire) for shape in expected)
+        method, arena = operation.method, self._arena
+        if arena is not None:
+            inputs, checks = [], ()
+            method += protocol.shapes_words(tuple(asked), tuple(expected))
         taken = []
         for _ in range(self._repeats):
-            self._client.submit(operation.method, inputs, checks)
-            results = [to_torch(array) for array in self._client.collect().tensors]
+            self._client.submit(method, inputs, checks)
+            arrays = self._client.collect().tensors
+            results = [to_torch(each) for each in arrays] if arena is None else list(arena.reply(tuple(expected)))
+            del arrays
             begin_s = perf_counter()
             step(results)
             results.clear()
+            if arena is not None:
+                arena.wait()
             taken.append(perf_counter() - begin_s)
         return fmean(taken)
 

@@ -17,8 +17,9 @@ from perfguard_suites.split_rpc.weights import MODULES, head_weight, module_weig
 HEALTH = "health"
 START = "start"
 LEDGER = "ledger"
+SHARE = "share"
 STOP = "stop"
-CONTROL = (HEALTH, START, LEDGER, STOP)
+CONTROL = (HEALTH, START, LEDGER, SHARE, STOP)
 
 # The server's stamps of one operation, int64: when it was ready for the request, had its tensors on the device, had
 # computed, had the results on the host in the wire's type, had sent them.
@@ -132,6 +133,40 @@ def parse(method: str) -> Operation:
     if words or keeping not in {"resident", "values"} or twice or not 1 <= count <= MAX_RELAYED:
         raise UnknownOperation(f"operation {method!r:.120}", "has words too many, or one twice")
     return Operation(name, layer, modules, rows, keys, keeping == "resident", dtype, elements, count)
+
+
+Shapes = tuple[tuple[int, ...], ...]
+_SHARED, _GIVES, _MAX_TENSORS = "@", ">", 8
+
+
+def shapes_words(request: Shapes, reply: Shapes) -> str:
+    """What follows a method whose tensors lie in shared memory: `@128x768>24x128x128`."""
+    return f"{_SHARED}{_GIVES.join(','.join('x'.join(map(str, shape)) for shape in side) for side in (request, reply))}"
+
+
+@functools.lru_cache(maxsize=4096)
+def parse_shared(method: str) -> tuple[Operation, tuple[Shapes, Shapes] | None]:
+    """The operation, and the shapes of its request and reply where they lie in shared memory.
+
+    Raises `UnknownOperation`.
+    """
+    name, found, words = method.partition(_SHARED)
+    if not found:
+        return parse(method), None
+    sides = words.split(_GIVES)
+    if len(sides) != 2:
+        raise UnknownOperation(f"operation {method!r:.120}", "has no shapes for request and reply")
+    return parse(name), (_shapes_of(sides[0], method), _shapes_of(sides[1], method))
+
+
+def _shapes_of(words: str, method: str) -> Shapes:
+    try:
+        shapes = tuple(tuple(_number(extent) for extent in shape.split("x")) for shape in words.split(","))
+    except ValueError as error:
+        raise UnknownOperation(f"operation {method!r:.120}", f"its shapes: {error}") from error
+    if len(shapes) > _MAX_TENSORS or any(len(shape) > 4 or not all(shape) for shape in shapes):
+        raise UnknownOperation(f"operation {method!r:.120}", "its shapes are too many, or empty")
+    return shapes
 
 
 def _number(word: str) -> int:

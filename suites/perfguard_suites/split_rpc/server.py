@@ -118,8 +118,11 @@ def _serve_all(listeners: dict[str, Listener], model: ServerModel, options: argp
             try:
                 with pinned(channel, model.device) as regions:
                     session = Session(channel, model, options.allow_faults, pinned_bytes=regions.pinned_bytes)
-                    if session.serve():
-                        stopped.set()
+                    try:
+                        if session.serve():
+                            stopped.set()
+                    finally:
+                        session.close()
             finally:
                 channel.close()
         except ChannelUnavailable:

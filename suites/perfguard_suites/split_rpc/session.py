@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from perfguard_suites.split_rpc import protocol
+from perfguard_suites.split_rpc import cuda_ipc, protocol
+from perfguard_suites.split_rpc.device_memory import DeviceArena, Room, SharedPlaces, allocate
 from perfguard_suites.split_rpc.errors import SplitError, UnknownOperation
 from perfguard_suites.split_rpc.gpu_host import StageClock
 from perfguard_suites.split_rpc.operations import ServerModel, SessionOperations
@@ -76,10 +77,12 @@ class Session:
         self._on_gpu = self.model.device.startswith("cuda")
         self._clock = StageClock(self.model.device)
         self._places: dict[str, ReplyTensors] = {}
+        self._arena: DeviceArena | None = None
         self._controls = {
             protocol.HEALTH: self._health,
             protocol.START: self._start,
             protocol.LEDGER: self._take_ledger,
+            protocol.SHARE: self._share,
             protocol.STOP: self._nothing,
         }
 
@@ -102,6 +105,12 @@ class Session:
                 with contextlib.suppress(PeerDied):  # the next recv says so again
                     self.channel.send(_error_reply(e, request))
 
+    def close(self) -> None:
+        """Let go of shared device memory; idempotent."""
+        if self._arena is not None:
+            self._arena = None
+            cuda_ipc.collect()
+
     def _answer(self, request: Message, ready_ns: int) -> None:
         control = self._controls.get(request.method)
         if control is not None:
@@ -109,14 +118,19 @@ class Session:
             self.channel.send(Message(request.method, tensors, attributes, request.request_id, None, request.stamps))
             return
         fault = self.fault.due() if self.faults_allowed else "none"
-        operation = protocol.parse(request.method)
-        arrays = request.tensors
-        wire = operation.dtype or (name_of(arrays[0].dtype) if arrays else "float32")
+        operation, shared = protocol.parse_shared(request.method)
         clock = self._clock
         clock.begin()
-        inputs = [self._moved(array) for array in arrays]
+        inputs: Sequence[torch.Tensor]
+        places: ReplyTensors | SharedPlaces
+        if shared is None:
+            arrays = request.tensors
+            inputs = [self._moved(array) for array in arrays]
+            wire = operation.dtype or (name_of(arrays[0].dtype) if arrays else "float32")
+            places = self._places.get(wire) or self._places_of(wire)
+        else:
+            inputs, places = self._in_arena(*shared)
         clock.taken()
-        places = self._places.get(wire) or self._places_of(wire)
         if fault in {"die", "stall"}:
             _misbehave(fault)
         try:
@@ -141,6 +155,14 @@ class Session:
         if self._on_gpu:  # converted there: half precision is less to move
             tensor = tensor.to(model.device, non_blocking=True)
         return tensor.to(model.dtype) if tensor.is_floating_point() else tensor
+
+    def _in_arena(
+        self, asked: protocol.Shapes, promised: protocol.Shapes
+    ) -> tuple[tuple[torch.Tensor, ...], SharedPlaces]:
+        """A request's tensors and its reply's places in shared memory. Raises `UnknownOperation` if none is shared."""
+        if self._arena is None:
+            raise UnknownOperation("shared tensors", "no memory is shared", "ask for it with share")
+        return self._arena.request(asked), SharedPlaces(self._arena, promised)
 
     def _places_of(self, wire: str) -> ReplyTensors:
         if wire not in WIRES:
@@ -187,6 +209,16 @@ class Session:
         rows = np.array(self.ledger, np.int64).reshape(-1, len(protocol.LEDGER_COLUMNS))
         self.ledger.clear()
         return (rows,), NO_ATTRIBUTES
+
+    def _share(self, request: Message) -> tuple[tuple[Array, ...], Mapping[str, Scalar]]:
+        """Device memory for this client's requests and replies instead of any earlier one, and its handle."""
+        wanted = [request.attributes.get(name) for name in ("request_elements", "reply_elements")]
+        if any(type(each) is not int for each in wanted) or self.model.dtype is not torch.float32:
+            raise UnknownOperation("share", f"{wanted!r:.60} elements of {self.model.dtype}", "serve in float32")
+        self._arena = None
+        room = Room(*(int(each or 0) for each in wanted))
+        self._arena, handle = allocate(room, self.model.device)
+        return (np.frombuffer(handle, np.uint8),), NO_ATTRIBUTES
 
     def _nothing(self, request: Message) -> tuple[tuple[Array, ...], Mapping[str, Scalar]]:  # noqa: ARG002
         """The last reply before the server leaves."""

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
+from statistics import fmean
 from typing import NamedTuple
 
 import numpy as np
@@ -33,6 +34,7 @@ _FEW_ROWS = 8
 # What a server that runs whole layers does besides its products: the steps that are the client's elsewhere.
 _WHOLE_LAYER_INSIDE = Variant("inside", "linear_only", "shm", loans=True)
 Transport = tuple[str, bool]  # kind of channel, loans
+BY_HANDLE = "by handle"  # no kind: messages without tensors
 
 
 class Point(NamedTuple):
@@ -105,7 +107,16 @@ class TimeModel:
 
 def fit(transports: Mapping[Transport, Sequence[SizePoint]], points: Sequence[Point]) -> TimeModel:
     """The model from micro-measurements of calls by transport and of everything else."""
-    return TimeModel({key: fit_transport(sizes) for key, sizes in transports.items()}, fit_costs(points))
+    models = {
+        key: fit_transport(sizes) if any(size.sent_bytes for size in sizes) else _of_empty(key[0], sizes)
+        for key, sizes in transports.items()
+    }
+    return TimeModel(models, fit_costs(points))
+
+
+def _of_empty(name: str, sizes: Sequence[SizePoint]) -> LatencyModel:
+    """Messages without tensors: one cost, whatever they hand over."""
+    return LatencyModel(name, fmean(size.median_s for size in sizes), (1.0,), (0.0,), (0.0,), 0.0)
 
 
 # -- what a pass consists of
@@ -136,7 +147,7 @@ def pass_features(
 
 def transport_of(variant: Variant) -> Transport:
     """What calls of a variant travel by."""
-    return variant.channel, variant.loans
+    return (BY_HANDLE if variant.by_handle else variant.channel), variant.loans
 
 
 def more_tensors(transport: Transport) -> str:
@@ -147,6 +158,8 @@ def more_tensors(transport: Transport) -> str:
 
 def style_of(variant: Variant) -> str:
     """How a variant makes what it sends: in the channel's memory or its own, and in which type."""
+    if variant.by_handle:
+        return "on the device"
     lent = variant.loans and "masked" not in variant.protection
     return f"{'lent' if lent else 'own'} {variant.wire}"
 

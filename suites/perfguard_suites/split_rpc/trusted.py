@@ -9,6 +9,8 @@ from __future__ import annotations
 import functools
 from collections.abc import Generator, Sequence
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -16,6 +18,7 @@ from perfguard_suites.split_rpc import arithmetic, protocol
 from perfguard_suites.split_rpc.calls import Call, Outgoing, Results, Steps
 from perfguard_suites.split_rpc.client import Expected
 from perfguard_suites.split_rpc.config import ModelConfig
+from perfguard_suites.split_rpc.device_memory import DeviceArena
 from perfguard_suites.split_rpc.guards import Guard
 from perfguard_suites.split_rpc.model import KeyValueCache
 from perfguard_suites.split_rpc.protocol import Operation
@@ -27,12 +30,14 @@ from perfguard_suites.split_rpc.weights import EMBEDDING, FINAL_NORM, Weights, n
 from perfguard_suites.transport.channel import Channel
 from perfguard_suites.transport.dtypes import from_torch, resolve, to_torch
 
+_NO_ARRAY: npt.NDArray[np.float32] = np.empty(0, np.float32)
+
 
 class TrustedModel:
     """Tokens, norms, rotation, softmax, SiLU and residuals, for one variant, in float32.
 
     `weights`: the norms, and the embedding if the variant looks tokens up here. `positions`: room in the caches.
-    `guard`: protects linear calls.
+    `guard`: protects linear calls. `arena`: memory shared with the server, in which all of this is computed then.
     """
 
     def __init__(
@@ -43,14 +48,17 @@ class TrustedModel:
         channel: Channel,
         positions: int,
         guard: Guard | None = None,
+        arena: DeviceArena | None = None,
     ) -> None:
+        self.arena = arena
+        self.device = torch.device("cpu") if arena is None else arena.device
         self._guard = guard
         self._masked = variant.protection in {"masked", "masked_verified"}
         self.config = config
         self.variant = variant
         self.positions = positions
         self.timeline = Timeline()
-        self._weights = weights
+        self._weights = {name: tensor.to(self.device) for name, tensor in weights.items()}
         self._channel = channel
         self._wire = resolve(variant.wire)
         self._exact = variant.wire == "float32"
@@ -61,7 +69,7 @@ class TrustedModel:
     def steps(self, ids: Tensor, past: int, *, head: bool) -> Steps:
         """The pass over these token ids after `past` positions; returns logits (float32), empty unless `head`."""
         hidden = yield from self._embed(ids)
-        mask = arithmetic.causal_mask(len(ids), past) if len(ids) > 1 else None
+        mask = arithmetic.causal_mask(len(ids), past).to(self.device) if len(ids) > 1 else None
         self.timeline.mark("mask")
         for layer in range(self.config.layers):
             hidden = yield from self._layer(layer, hidden, past, mask)
@@ -70,7 +78,7 @@ class TrustedModel:
         x = self.norm(FINAL_NORM, hidden if self.variant.head_rows == "all" else hidden[-1:])
         rows = x.tensor.shape[0]
         (logits,) = yield from self._product(Operation(protocol.LM_HEAD), x, (rows, self.config.vocabulary))
-        copied = logits.float() if not self._exact else logits.clone()
+        copied = logits.float() if not self._exact else logits.clone() if self.arena is None else logits.cpu()
         self.timeline.mark("logits")
         return copied
 
@@ -78,7 +86,7 @@ class TrustedModel:
 
     def _embed(self, ids: Tensor) -> Generator[Call, Results, Tensor]:
         if self.variant.embedding == "client":
-            hidden = self._weights[EMBEDDING][ids].float()
+            hidden = self._weights[EMBEDDING][ids.to(self.device)].float()
             self.timeline.mark("embedding")
             return hidden
         operation = Operation(protocol.EMBEDDING, dtype=self.variant.wire)
@@ -276,7 +284,9 @@ class TrustedModel:
         return out
 
     def outgoing(self, *shape: int, dtype: str = "") -> Outgoing:
-        """Memory to send: lent by the channel where the variant says so."""
+        """Memory to send: shared with the server, or lent by the channel, where the variant says so."""
+        if self.arena is not None:
+            return Outgoing(self.arena.request((shape,))[0], _NO_ARRAY)
         if self._masked:  # what is sent is another tensor
             tensor = torch.empty(shape)
             return Outgoing(tensor, from_torch(tensor))
@@ -318,7 +328,18 @@ class TrustedModel:
 
     def _call(self, operation: Operation, sent: Sequence[Outgoing], *shapes: tuple[int, ...]) -> Call:
         wire = self.variant.wire
+        if self.arena is not None:
+            return self._handed_over(operation, sent, shapes)
         return Call(operation, tuple([out.array for out in sent]), tuple([Expected(shape, wire) for shape in shapes]))
+
+    def _handed_over(self, operation: Operation, sent: Sequence[Outgoing], shapes: tuple[tuple[int, ...], ...]) -> Call:
+        """A call whose tensors stay where they are: all that was ordered from the device is done before it goes."""
+        assert self.arena is not None
+        request = tuple(tuple(out.tensor.shape) for out in sent)
+        self.arena.count(request, shapes)
+        self.arena.wait()
+        self.timeline.mark("device")
+        return Call(operation, (), (), protocol.shapes_words(request, shapes), self.arena.reply(shapes))
 
 
 @functools.cache

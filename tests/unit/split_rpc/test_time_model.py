@@ -8,7 +8,15 @@ from perfguard.stats.quantiles import Interval
 from perfguard_suites.split_rpc.config import config_of
 from perfguard_suites.split_rpc.ladder import BEST_HONEST, STEPS, StepResult
 from perfguard_suites.split_rpc.micro_calls import programs
-from perfguard_suites.split_rpc.time_model import PARTS, Point, TimeModel, compute_features, fit, fit_costs
+from perfguard_suites.split_rpc.time_model import (
+    PARTS,
+    Point,
+    TimeModel,
+    compute_features,
+    fit,
+    fit_costs,
+    transport_of,
+)
 from perfguard_suites.split_rpc.traffic import predict
 from perfguard_suites.split_rpc.variants import QUICK, VARIANTS
 from perfguard_suites.transport.latency_model import SizePoint
@@ -20,7 +28,7 @@ LINE = [SizePoint(sent, received, (1e-4 + 2e-9 * sent + 1e-9 * received,)) for s
 
 def model(**costs: float) -> TimeModel:
     """A model whose transports are all the same line, with these costs."""
-    transports = {(variant.channel, variant.loans): LINE for variant in VARIANTS.values()}
+    transports = {transport_of(variant): LINE for variant in VARIANTS.values()}
     return fit(transports, [Point({name.replace("_", " "): 1.0}, seconds) for name, seconds in costs.items()])
 
 
