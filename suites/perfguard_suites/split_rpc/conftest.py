@@ -18,9 +18,9 @@ from perfguard_suites.split_rpc.variants import QUICK, VARIANTS  # noqa: E402
 
 PLANS = {
     "off": FieldPlan(ModelSource("tiny"), prompt=8, steps=1, budget_s=0.0, least_rounds=1),
-    "quick": FieldPlan(ModelSource("small"), prompt=128, steps=3, budget_s=12.0, least_rounds=3),
-    "standard": FieldPlan(ModelSource("small"), prompt=256, steps=8, budget_s=90.0, least_rounds=8),
-    "full": FieldPlan(ModelSource("llama-1b"), prompt=256, steps=4, budget_s=60.0, least_rounds=2),
+    "quick": FieldPlan(ModelSource("small"), prompt=128, steps=3, budget_s=24.0, least_rounds=3),
+    "standard": FieldPlan(ModelSource("small"), prompt=256, steps=8, budget_s=120.0, least_rounds=8),
+    "full": FieldPlan(ModelSource("llama-1b"), prompt=256, steps=4, budget_s=180.0, least_rounds=2),
 }
 # llama-1b needs 5 GB a process in float32, and its masked weights 10 more: the ladder's landmarks only.
 FULL = ("seed", "naive-ipc", "shm", "shm-loans", "trusted-minimal", "local-embedding", "linear-only", "whole-layer")

@@ -14,7 +14,7 @@ from time import perf_counter
 
 import torch
 
-from perfguard_suites.split_rpc import arithmetic, micro_calls, protect, protocol
+from perfguard_suites.split_rpc import arithmetic, micro_calls, micro_guards, protocol
 from perfguard_suites.split_rpc.account import COMPUTE, call_stretches, stamps_of
 from perfguard_suites.split_rpc.calls import Call, Steps
 from perfguard_suites.split_rpc.client import Expected, RpcClient
@@ -33,7 +33,6 @@ from perfguard_suites.split_rpc.time_model import (
     transport_of,
 )
 from perfguard_suites.split_rpc.timeline import Timeline
-from perfguard_suites.split_rpc.weights import Weights, module_weight
 from perfguard_suites.transport.dtypes import from_torch, to_torch
 from perfguard_suites.transport.latency_model import SizePoint
 
@@ -42,6 +41,9 @@ _PAIRS = ((4, 4), (4 * KIB, 4 * KIB), (64 * KIB, 64 * KIB), (512 * KIB, 64), (64
 _EDGES = ((64, 3 * MIB),)
 _SEVERAL, _SEVERAL_BYTES = 3, 64 * KIB  # tensors of one reply, and bytes of each
 _REPEATS = 3
+# A relay comes after a product that is no part of it: of one row where messages are as small as a decode step's.
+_SMALL, _ROWS = 16 * KIB, 64
+_STEP = (128, 768)  # of the client's between two calls
 
 
 @dataclass
@@ -51,7 +53,6 @@ class MicroSweeps:
     config: ModelConfig
     splits: Sequence[SplitModel]
     prompt: int
-    weights: Weights | None = None
     _calls: dict[tuple[Transport, int, int], list[float]] = field(default_factory=dict)
     _several: dict[Transport, list[tuple[float, float]]] = field(default_factory=dict)
     _points: dict[tuple[tuple[str, float], ...], list[float]] = field(default_factory=dict)
@@ -84,7 +85,8 @@ class MicroSweeps:
             for program in self._programs
             for point in micro_calls.measure(self._client, self.config, program, self.prompt + 2)
         ]
-        for features, seconds in (*singles, *self._own.points(), *self._casts(), *self._protection()):
+        guarded = micro_guards.points(self.config, self.splits, self.prompt)
+        for features, seconds in (*singles, *self._own.points(), *self._casts(), *guarded):
             self._points.setdefault(tuple(sorted(features.items())), []).append(seconds)
 
     def fit(self) -> TimeModel:
@@ -101,13 +103,14 @@ class MicroSweeps:
     # -- one call each
 
     def _relay(self, transport: Transport, sent: int, received: int, count: int = 1) -> float:
-        """Seconds of a call outside the server's arithmetic, between products as in a pass: the mean of some."""
+        """Seconds of a call outside the server's arithmetic: the mean of some."""
         kind, loans = transport
         client = self._transports[transport]
         client.start(1, loans=loans)
-        relay = Operation(protocol.RELAY, elements=max(1, received // 4), count=count)
+        rows = 1 if max(sent, received) <= _SMALL else _ROWS
+        relay = Operation(protocol.RELAY, rows=rows, elements=max(1, received // 4), count=count)
         timeline = Timeline()
-        steps = _between(client, self._product(), relay, max(1, sent // 4), loans, timeline)
+        steps = _between(relay, max(1, sent // 4), loans, client, timeline)
         return self._outside(client, steps, relay.method, timeline, kind)
 
     def _by_handle(self) -> float:
@@ -116,9 +119,9 @@ class MicroSweeps:
         arena, client = split.trusted.arena, split.client
         assert arena is not None
         client.start(1, loans=False)
-        relay, timeline, shape = Operation(protocol.RELAY, elements=1), Timeline(), ((1,),)
+        relay, timeline, shape = Operation(protocol.RELAY, rows=1, elements=1), Timeline(), ((1,),)
         call = Call(relay, (), (), protocol.shapes_words(shape, shape), arena.reply(shape))
-        steps = _in_turn([self._product(), call] * _REPEATS, timeline)
+        steps = _in_turn([call] * _REPEATS, timeline)
         return self._outside(client, steps, call.method, timeline, client.channel.kind)
 
     def _outside(self, client: RpcClient, steps: Steps, method: str, timeline: Timeline, kind: str) -> float:
@@ -158,57 +161,11 @@ class MicroSweeps:
                 seconds = self._seconds(partial(narrow.copy_, wide)) + self._seconds(partial(wide.copy_, narrow))
                 yield Point({f"{wire} casts": 2.0, wire: 2.0 * wide.numel()}, seconds)
 
-    def _protection(self) -> Iterator[Point]:
-        """Hiding, checking and revealing of one module."""
-        protections = {variant.protection for variant in self._variants} - {"none"}
-        if not protections or self.weights is None:
-            return
-        name = module_weight(0, "up_proj")
-        weight = self.weights[name]
-        if "verified" in protections:
-            check = protect.float_check(name, [weight])
-            for rows in (self.prompt, 1):
-                x = torch.rand(rows, weight.shape[1])
-                y = x @ weight.t()
-                seconds = self._seconds(partial(protect.verify_float, check, x, [y]))
-                yield Point({"float check calls": 1.0, "float check": float(x.numel() + y.numel())}, seconds)
-        if protections & {"masked", "masked_verified"}:
-            yield from self._masked(protect.LinearGroup(name, (protect.quantise_weight(name, weight),)))
 
-    def _masked(self, group: protect.LinearGroup) -> Iterator[Point]:
-        check = protect.field_check(group)
-        resident = protect.resident(group.weights[0].values)
-        inputs, outputs = group.inputs, group.outputs[0]
-        for rows in (self.prompt, 1):
-            store = protect.MaskStore()
-            store.prepare(group, rows)
-            mask = store.take(group.name, rows)
-            x = torch.rand(rows, inputs)
-            begin_s = perf_counter()
-            quantised = protect.quantise_rows(group.name, x, group.activation_levels)
-            message = mask.hide(quantised.values)
-            hidden_s = perf_counter()
-            reply = protect.multiply(message, resident)
-            multiplied_s = perf_counter()
-            protect.verify_field(check, message, [reply])
-            checked_s = perf_counter()
-            (product,) = mask.reveal([reply])
-            protect.dequantise(product, quantised.scale, group.weights[0].scale)
-            revealed_s = perf_counter()
-            yield Point({"hide calls": 1.0, "hide": float(rows * inputs)}, hidden_s - begin_s)
-            yield Point(
-                {"field check calls": 1.0, "field check": float(rows * (inputs + outputs))}, checked_s - multiplied_s
-            )
-            yield Point({"reveal": float(rows * outputs)}, revealed_s - checked_s)
-
-
-def _between(
-    client: RpcClient, product: Call, relay: Operation, elements: int, loans: bool, timeline: Timeline
-) -> Steps:
-    """Relays, each after a product and a step of the client's, with a tensor that was just computed."""
-    stream, weight = torch.rand(product.tensors[0].shape), torch.ones(product.tensors[0].shape[-1])
+def _between(relay: Operation, elements: int, loans: bool, client: RpcClient, timeline: Timeline) -> Steps:
+    """Relays, each after a step of the client's, with a tensor that was just computed."""
+    stream, weight = torch.rand(_STEP), torch.ones(_STEP[-1])
     for _ in range(_REPEATS):
-        yield product
         arithmetic.rms_norm(stream, weight, 1e-5, stream)
         array = client.channel.loan((elements,), "float32") if loans else from_torch(torch.empty(elements))
         to_torch(array).zero_()

@@ -39,7 +39,7 @@ QKV_SCORES = "qkv_scores"  # layer, rows, "resident" or "values"
 RESIDENT_VALUES = "resident_values"  # layer, rows, keys
 VALUES_OUTPUT = "values_output"  # layer, rows, keys
 WHOLE_LAYER = "whole_layer"  # layer
-RELAY = "relay"  # elements of each of so many tensors of the reply; no part of a pass: a call that computes nothing
+RELAY = "relay"  # rows of a product that is dropped, elements of each of so many tensors of the reply; in no pass
 OPERATIONS = (
     RELAY,
     EMBEDDING,
@@ -58,7 +58,7 @@ MAX_RELAYED = 8
 # Modules that share an input, and so a call.
 GROUPS = (("q_proj", "k_proj", "v_proj"), ("o_proj",), ("gate_proj", "up_proj"), ("down_proj",))
 _LAYERED = (BATCH_LINEAR, MASKED_LINEAR, QKV_SCORES, RESIDENT_VALUES, VALUES_OUTPUT, WHOLE_LAYER)
-_ROWED = (MATMUL_SCORES, MATMUL_VALUES, QKV_SCORES, RESIDENT_VALUES, VALUES_OUTPUT)
+_ROWED = (RELAY, MATMUL_SCORES, MATMUL_VALUES, QKV_SCORES, RESIDENT_VALUES, VALUES_OUTPUT)
 _KEYED = (RESIDENT_VALUES, VALUES_OUTPUT)
 _MODULED = (BATCH_LINEAR, MASKED_LINEAR)
 
@@ -69,7 +69,8 @@ class Operation:
 
     `rows`: rows per block of packed causal scores, 0 for dense ones; `keys`: how many of the resident values the
     attention weights are for (a later chunk's may be there already); `resident`: values stay on the server; `dtype`:
-    of the reply, where no tensor of the request says it; `elements`, `count`: of the tensors of a relay's reply.
+    of the reply, where no tensor of the request says it;
+    `elements`, `count`: of the tensors of a relay's reply, `rows` then of the product that it makes and drops.
     """
 
     name: str

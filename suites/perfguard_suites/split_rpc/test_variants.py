@@ -8,7 +8,8 @@ import pytest
 
 from perfguard import Perfguard
 from perfguard_suites.goals import note_goal
-from perfguard_suites.split_rpc.field import Field
+from perfguard_suites.split_rpc.field import Field, rounds_of
+from perfguard_suites.split_rpc.ladder import parts_beside
 from perfguard_suites.split_rpc.traffic import predict, predict_request, traffic_of
 from perfguard_suites.split_rpc.variants import VARIANTS, error_bound
 
@@ -69,9 +70,11 @@ def test_request(perfguard: Perfguard, field: Field, variant: str, work: str) ->
         unit="%",
         remark=f"predicted {1e3 * predicted_s:.1f} ms, measured {1e3 * measured_s:.1f} ms",
     )
+    perfguard.note(parts_beside(field, variant))
     overlap = [each.prefill.overlap.fraction for each in requests]
     perfguard.record("overlap", overlap, unit="", kind="fraction", direction="higher", gated=False)
     work_ratio = median(each.prefill.work_s / each.prefill.wall_s for each in requests)
+    perfguard.note(rounds_of(field))
     perfguard.note(f"{work}: {chosen.label}; the server sees {', '.join(chosen.server_sees)}")
     perfguard.note(f"work of both processes: {work_ratio:.2f} of the prefill's wall; overlap {median(overlap):.0%}")
     if chosen.by_handle:

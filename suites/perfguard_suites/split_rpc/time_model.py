@@ -20,6 +20,7 @@ import numpy as np
 from scipy.optimize import nnls
 
 from perfguard_suites.split_rpc.config import ModelConfig
+from perfguard_suites.split_rpc.guards import HIDE, UNMASK, VERIFY
 from perfguard_suites.split_rpc.scores import row_blocks
 from perfguard_suites.split_rpc.traffic import chunk_sizes, predict
 from perfguard_suites.split_rpc.variants import Variant
@@ -141,7 +142,9 @@ def pass_features(
         if variant.wire != "float32":
             _add(between, _conversions(call, variant.wire))
         if variant.protection != "none":
-            _add(between, _protection(call, variant))
+            sides = [float(sum(_elements(tensor) for tensor in side)) for side in (call.request, call.reply)]
+            for features in protection_features(variant, *sides).values():
+                _add(between, features)
     return own, compute, between
 
 
@@ -283,15 +286,15 @@ def _conversions(call: CallShape, wire: str) -> dict[str, float]:
     return {f"{wire} casts": float(len(there)), wire: float(sum(there))}
 
 
-def _protection(call: CallShape, variant: Variant) -> dict[str, float]:
-    """Elements hidden, revealed, checked."""
-    sent, received = (sum(_elements(tensor) for tensor in side) for side in (call.request, call.reply))
-    found: dict[str, float] = {}
+def protection_features(variant: Variant, sent: float, received: float) -> dict[str, dict[str, float]]:
+    """What protecting one call with so many elements each way consists of, by the client's phase."""
+    found: dict[str, dict[str, float]] = {}
     if "masked" in variant.protection:
-        found |= {"hide calls": 1.0, "hide": float(sent), "reveal": float(received)}
+        found[HIDE] = {"hide calls": 1.0, "hide": sent}
+        found[UNMASK] = {"unmask calls": 1.0, "unmask": received}
     if "verified" in variant.protection:
         kind = "field check" if "masked" in variant.protection else "float check"
-        found |= {f"{kind} calls": 1.0, kind: float(sent + received)}
+        found[VERIFY] = {f"{kind} calls": 1.0, kind: sent + received}
     return found
 
 
