@@ -82,6 +82,8 @@ def masked_softmax(scores: Tensor, mask: Tensor | None, out: Tensor) -> Tensor:
     """Softmax over the last dimension of scores + mask, into `out` (float32), which is not `scores`."""
     if mask is None:
         return torch.softmax(scores.float(), -1, out=out)
+    if out.is_cuda:  # whose softmax promises nothing about a result that lies on its operand
+        return torch.softmax(scores + mask, -1, out=out)
     return torch.softmax(torch.add(scores, mask, out=out), -1, out=out)
 
 

@@ -11,6 +11,8 @@ from perfguard_suites.split_rpc.client import Expected
 from perfguard_suites.split_rpc.protocol import Operation
 from perfguard_suites.transport.channel import Tensor as Array
 
+Results = tuple[Tensor, ...]
+
 
 class Outgoing(NamedTuple):
     """A tensor to be sent: to compute into, and as the channel takes it."""
@@ -20,12 +22,21 @@ class Outgoing(NamedTuple):
 
 
 class Call(NamedTuple):
-    """A request that a pass waits for, and what its reply must hold."""
+    """A request that a pass waits for, and what its reply must hold.
+
+    `shapes`: of tensors that do not travel, as words of the method; `placed`: where the results will lie then.
+    """
 
     operation: Operation
     tensors: tuple[Array, ...]
     expected: tuple[Expected, ...]
+    shapes: str = ""
+    placed: Results | None = None
+
+    @property
+    def method(self) -> str:
+        """The method of the message."""
+        return self.operation.method + self.shapes
 
 
-Results = tuple[Tensor, ...]
 Steps = Generator[Call, Results, Tensor]

@@ -130,6 +130,17 @@ class RpcClient:
             raise BadReply("ledger", f"has {reply.tensors[0].shape[1]} columns, not {len(protocol.LEDGER_COLUMNS)}")
         return np.array(reply.tensors[0])
 
+    def share(self, request_elements: int, reply_elements: int) -> bytes:
+        """Have the server share device memory for so many float32 elements each way; its handle.
+
+        Raises `RemoteError` where it has no GPU, `BadReply` for an answer without a handle.
+        """
+        attributes: dict[str, Scalar] = {"request_elements": request_elements, "reply_elements": reply_elements}
+        reply = self._control(protocol.SHARE, attributes, self.timeout_s)
+        if len(reply.tensors) != 1 or reply.tensors[0].dtype != np.uint8 or reply.tensors[0].ndim != 1:
+            raise BadReply("share", "holds no handle", "is the server of the same version?")
+        return reply.tensors[0].tobytes()
+
     def stop(self, timeout_s: float = 5.0) -> None:
         """Ask the server to leave."""
         self._control(protocol.STOP, {}, timeout_s)

@@ -11,19 +11,25 @@ from perfguard_suites.split_rpc.threads import let_idle_threads_sleep
 # Before anything here imports torch; where something else did, its threads may spin, and the report says so.
 THREADS_SLEEP = let_idle_threads_sleep()
 
-from perfguard_suites.split_rpc.field import Field, FieldPlan, measure  # noqa: E402 - see above
+from perfguard_suites.split_rpc import cuda_ipc  # noqa: E402 - see above
+from perfguard_suites.split_rpc.field import Field, FieldPlan, measure  # noqa: E402
 from perfguard_suites.split_rpc.server import ModelSource  # noqa: E402
 from perfguard_suites.split_rpc.variants import QUICK, VARIANTS  # noqa: E402
 
 PLANS = {
     "off": FieldPlan(ModelSource("tiny"), prompt=8, steps=1, budget_s=0.0, least_rounds=1),
-    "quick": FieldPlan(ModelSource("small"), prompt=128, steps=3, budget_s=12.0, least_rounds=3),
-    "standard": FieldPlan(ModelSource("small"), prompt=256, steps=8, budget_s=90.0, least_rounds=8),
-    "full": FieldPlan(ModelSource("llama-1b"), prompt=256, steps=4, budget_s=60.0, least_rounds=2),
+    "quick": FieldPlan(ModelSource("small"), prompt=128, steps=3, budget_s=24.0, least_rounds=3),
+    "standard": FieldPlan(ModelSource("small"), prompt=256, steps=8, budget_s=120.0, least_rounds=8),
+    "full": FieldPlan(ModelSource("llama-1b"), prompt=256, steps=4, budget_s=180.0, least_rounds=2),
 }
 # llama-1b needs 5 GB a process in float32, and its masked weights 10 more: the ladder's landmarks only.
 FULL = ("seed", "naive-ipc", "shm", "shm-loans", "trusted-minimal", "local-embedding", "linear-only", "whole-layer")
 NAMES = {"off": tuple(VARIANTS), "quick": QUICK, "standard": tuple(VARIANTS), "full": FULL}
+
+
+def runnable(name: str) -> bool:
+    """Whether this machine has what a variant needs."""
+    return not VARIANTS[name].by_handle or cuda_ipc.available()
 
 
 def profile_of(config: pytest.Config) -> str:
@@ -49,6 +55,6 @@ def field(request: pytest.FixtureRequest) -> Field:
     profile = profile_of(request.config)
     return measure(
         PLANS[profile],
-        [VARIANTS[name] for name in NAMES[profile]],
+        [VARIANTS[name] for name in NAMES[profile] if runnable(name)],
         lambda text: print(f"split_rpc: {text}", file=sys.stderr, flush=True),
     )

@@ -31,6 +31,13 @@ def available() -> bool:
     return torch.cuda.is_available()
 
 
+def collect() -> None:
+    """Tell owners of memory attached here that what is gone here is not used any more, and the other way round."""
+    cuda: Any = torch.cuda
+    if available():
+        cuda.ipc_collect()
+
+
 def export(tensor: Tensor) -> bytes:
     """A handle on a contiguous CUDA tensor for one other process; keep the tensor alive as long as that one uses it.
 

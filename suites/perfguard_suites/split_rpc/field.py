@@ -15,6 +15,7 @@ from time import perf_counter, perf_counter_ns
 
 import torch
 
+from perfguard.stats.quantiles import median_interval
 from perfguard_suites.split_rpc.account import PassAccount
 from perfguard_suites.split_rpc.arithmetic import relative_error
 from perfguard_suites.split_rpc.guards import MaskedGuard, guard_for
@@ -30,12 +31,17 @@ from perfguard_suites.split_rpc.variants import SEED, Variant
 from perfguard_suites.split_rpc.weights import trusted_names
 
 SINGLE = "single process"
+SINGLE_ON_GPU = "single process on the GPU"
 MIB = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
 class FieldPlan:
-    """What to run: a model, a request, and for how long; at least `least_rounds` rounds, then as `budget_s` allows."""
+    """What to run: a model, a request, and for how long.
+
+    At least `least_rounds` rounds, then more while one like the last still fits into `budget_s`, in which the server's
+    start and a round to warm up are counted.
+    """
 
     source: ModelSource
     prompt: int
@@ -62,6 +68,7 @@ class Field:
     plan: FieldPlan
     requests: dict[str, list[RequestFigures]] = field(default_factory=dict)
     single: list[SingleFigures] = field(default_factory=list)
+    single_on_gpu: list[SingleFigures] = field(default_factory=list)
     logits_error: dict[str, float] = field(default_factory=dict)
     offline_s: dict[str, float] = field(default_factory=dict)
     server_peak_bytes: int = 0
@@ -100,19 +107,26 @@ class Field:
         return [figures.prefill for figures in self.requests[name]]
 
 
+def rounds_of(field: Field) -> str:
+    """How many rounds, and what an interval over so few is."""
+    interval = median_interval(range(field.rounds))
+    spread = "least to most" if interval.low == 0 else "by order statistics"
+    return f"{field.rounds} rounds: intervals are {spread}, {interval.confidence:.0%} sure to hold the true median"
+
+
 def measure(plan: FieldPlan, variants: Sequence[Variant], say: Callable[[str], None] = lambda _: None) -> Field:
     """Run the field on a fresh server. Raises the errors of its parts."""
+    end_s = perf_counter() + plan.budget_s
     with ExitStack() as stack:
         bench = _Bench(plan, variants, stack)
         say("warming up")
         bench.round(random.Random(0), keep=False)
-        begin_s, number = perf_counter(), 0
-        while number < plan.least_rounds or (
-            number < plan.most_rounds and perf_counter() - begin_s < plan.budget_s * (number / (number + 1))
-        ):
+        number, round_s = 0, 0.0
+        while number < plan.least_rounds or (number < plan.most_rounds and perf_counter() + round_s < end_s):
             say(f"round {number + 1}")
+            begin_s = perf_counter()
             bench.round(random.Random(zlib.crc32(f"{plan.source}/{number}".encode())), keep=True)
-            number += 1
+            round_s, number = perf_counter() - begin_s, number + 1
         return bench.finished()
 
 
@@ -146,18 +160,26 @@ class _Bench:
             )
             for variant in variants
         }
-        self._sweeps = MicroSweeps(config, self._clients, variants, plan.prompt, weights)
-        self._expected = self._single()[1]
+        for split in self._splits.values():  # before the server goes, which may own memory of theirs
+            stack.callback(split.close)
+        self._sweeps = MicroSweeps(config, list(self._splits.values()), plan.prompt)
+        self._expected = self._single(self._reference)[1]
+        on_gpu = torch.cuda.is_available() and self._clients[kinds[0]].health()["device"] != "cpu"
+        self._reference_on_gpu = ReferenceModel(config, weights, positions, "cuda") if on_gpu else None
 
     def round(self, generator: random.Random, *, keep: bool) -> None:
         """One request of each, the single process's among them, and a sweep of micro-measurements."""
-        names = [SINGLE, *self._splits]
+        names = [SINGLE, *([SINGLE_ON_GPU] if self._reference_on_gpu else []), *self._splits]
         generator.shuffle(names)
         for name in names:
             if name == SINGLE:
-                figures, _ = self._single()
+                figures, _ = self._single(self._reference)
                 if keep:
                     self._field.single.append(figures)
+            elif name == SINGLE_ON_GPU and self._reference_on_gpu:
+                figures, _ = self._single(self._reference_on_gpu)
+                if keep:
+                    self._field.single_on_gpu.append(figures)
             else:
                 self._request(name, keep=keep)
         if keep:
@@ -174,12 +196,12 @@ class _Bench:
         if keep:
             self._field.requests[name].append(figures)
 
-    def _single(self) -> tuple[SingleFigures, list[torch.Tensor]]:
+    def _single(self, reference: ReferenceModel) -> tuple[SingleFigures, list[torch.Tensor]]:
         prompt, ids = self._plan.prompt, self._ids
-        self._reference.reset()
+        reference.reset()
         stamps, logits = [perf_counter_ns()], []
         for begin, end in [(0, prompt), *((at, at + 1) for at in range(prompt, len(ids)))]:
-            logits.append(self._reference.forward(ids[begin:end]))
+            logits.append(reference.forward(ids[begin:end]))
             stamps.append(perf_counter_ns())
         prefill_s, wall_s = (stamps[1] - stamps[0]) / 1e9, (stamps[-1] - stamps[0]) / 1e9
         return SingleFigures(prefill_s, (wall_s - prefill_s) / max(1, self._plan.steps), wall_s), logits

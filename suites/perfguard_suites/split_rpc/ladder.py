@@ -7,12 +7,12 @@ as they are, they are left out on both sides: they are nine tenths of the time, 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from statistics import median
 
 from perfguard.stats.quantiles import Interval, median_interval
-from perfguard_suites.split_rpc.account import COMPUTE, OWN
+from perfguard_suites.split_rpc.account import COMPUTE, OWN, PassAccount
 from perfguard_suites.split_rpc.config import ModelConfig
 from perfguard_suites.split_rpc.field import Field
 from perfguard_suites.split_rpc.request import RequestFigures
@@ -24,6 +24,7 @@ GAIN_GOAL = 0.25
 NEGLIGIBLE = 0.03
 PRODUCTS = PARTS[1]
 SAME_PRODUCTS = 0.02
+_SHORT = dict(zip(PARTS, ("client", "products", "between"), strict=True))
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +55,7 @@ STEPS = (
     Step("replies checked", "linear-only", "verified", climbed=False),
     Step("one-time masks", "linear-only", "masked", climbed=False),
     Step("one-time masks, replies checked", "masked", "masked-verified", climbed=False),
+    Step("activations in shared GPU memory (insecure)", "local-embedding", "cuda-ipc", climbed=False),
     Step("whole layers on the server (insecure)", "local-embedding", "whole-layer", climbed=False),
 )
 
@@ -106,13 +108,36 @@ class StepResult:
 
 def parts_of(figures: RequestFigures) -> Mapping[str, float]:
     """Seconds of a request by the time model's parts, from its accounts."""
+    return parts_of_passes([figures.prefill, *figures.decode])
+
+
+def parts_of_passes(accounts: Iterable[PassAccount]) -> Mapping[str, float]:
+    """The same of some of its passes."""
     own, compute, rest = PARTS
     found = {own: 0.0, compute: 0.0, rest: 0.0}
-    for account in (figures.prefill, *figures.decode):
+    for account in accounts:
         for name, seconds in account.path.items():
             part = own if name.startswith(OWN) else compute if name == COMPUTE else rest
             found[part] += seconds
     return found
+
+
+def parts_beside(field: Field, name: str) -> str:
+    """The predicted parts of a request beside the measured ones, its prefill and its decode steps apart."""
+    assert field.micro_model is not None
+    config, plan, words = field.plan.source.config(), field.plan, []
+    passes = {"prefill": [(plan.prompt, 0)], "decode": [(1, plan.prompt + step) for step in range(plan.steps)]}
+    for what, rows in passes.items():
+        predicted = [field.micro_model.pass_parts_s(config, VARIANTS[name], *row) for row in rows]
+        measured = [
+            parts_of_passes([figures.prefill] if what == "prefill" else figures.decode)
+            for figures in field.requests[name]
+        ]
+        for part in PARTS:
+            said, took = sum(row[part] for row in predicted), median(row[part] for row in measured)
+            words.append(f"{_SHORT[part]} {1e3 * said:.1f}/{1e3 * took:.1f}")
+        words[-len(PARTS)] = f"{what} {words[-len(PARTS)]}"
+    return f"ms predicted/measured: {', '.join(words)}"
 
 
 def climb(field: Field, config: ModelConfig) -> list[StepResult]:

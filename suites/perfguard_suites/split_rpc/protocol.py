@@ -17,8 +17,9 @@ from perfguard_suites.split_rpc.weights import MODULES, head_weight, module_weig
 HEALTH = "health"
 START = "start"
 LEDGER = "ledger"
+SHARE = "share"
 STOP = "stop"
-CONTROL = (HEALTH, START, LEDGER, STOP)
+CONTROL = (HEALTH, START, LEDGER, SHARE, STOP)
 
 # The server's stamps of one operation, int64: when it was ready for the request, had its tensors on the device, had
 # computed, had the results on the host in the wire's type, had sent them.
@@ -38,7 +39,7 @@ QKV_SCORES = "qkv_scores"  # layer, rows, "resident" or "values"
 RESIDENT_VALUES = "resident_values"  # layer, rows, keys
 VALUES_OUTPUT = "values_output"  # layer, rows, keys
 WHOLE_LAYER = "whole_layer"  # layer
-RELAY = "relay"  # elements of the reply; no part of a pass: what a call costs that computes nothing
+RELAY = "relay"  # rows of a product that is dropped, elements of each of so many tensors of the reply; in no pass
 OPERATIONS = (
     RELAY,
     EMBEDDING,
@@ -53,10 +54,11 @@ OPERATIONS = (
     VALUES_OUTPUT,
     WHOLE_LAYER,
 )
+MAX_RELAYED = 8
 # Modules that share an input, and so a call.
-_GROUPS = (("q_proj", "k_proj", "v_proj"), ("o_proj",), ("gate_proj", "up_proj"), ("down_proj",))
+GROUPS = (("q_proj", "k_proj", "v_proj"), ("o_proj",), ("gate_proj", "up_proj"), ("down_proj",))
 _LAYERED = (BATCH_LINEAR, MASKED_LINEAR, QKV_SCORES, RESIDENT_VALUES, VALUES_OUTPUT, WHOLE_LAYER)
-_ROWED = (MATMUL_SCORES, MATMUL_VALUES, QKV_SCORES, RESIDENT_VALUES, VALUES_OUTPUT)
+_ROWED = (RELAY, MATMUL_SCORES, MATMUL_VALUES, QKV_SCORES, RESIDENT_VALUES, VALUES_OUTPUT)
 _KEYED = (RESIDENT_VALUES, VALUES_OUTPUT)
 _MODULED = (BATCH_LINEAR, MASKED_LINEAR)
 
@@ -67,7 +69,8 @@ class Operation:
 
     `rows`: rows per block of packed causal scores, 0 for dense ones; `keys`: how many of the resident values the
     attention weights are for (a later chunk's may be there already); `resident`: values stay on the server; `dtype`:
-    of the reply, where no tensor of the request says it; `elements`: of a relay's reply.
+    of the reply, where no tensor of the request says it;
+    `elements`, `count`: of the tensors of a relay's reply, `rows` then of the product that it makes and drops.
     """
 
     name: str
@@ -78,6 +81,7 @@ class Operation:
     resident: bool = False
     dtype: str = ""
     elements: int = 0
+    count: int = 1
 
     @functools.cached_property
     def method(self) -> str:
@@ -96,7 +100,7 @@ class Operation:
         if self.name == EMBEDDING:
             words.append(self.dtype)
         if self.name == RELAY:
-            words.append(str(self.elements))
+            words += [str(self.elements), str(self.count)]
         return "/".join(words)
 
     def __str__(self) -> str:
@@ -120,14 +124,50 @@ def parse(method: str) -> Operation:
         keeping = words.pop(0) if name == QKV_SCORES else "values"
         dtype = words.pop(0) if name == EMBEDDING else ""
         elements = _number(words.pop(0)) if name == RELAY else 0
+        count = _number(words.pop(0)) if name == RELAY else 1
     except (IndexError, ValueError) as error:
         raise UnknownOperation(f"operation {method!r:.120}", f"a word is missing or no number: {error}") from error
     for module in modules:
         if module not in MODULES:
             raise UnknownOperation(f"module {module!r:.60}", "is unknown", f"one of {', '.join(MODULES)}")
-    if words or keeping not in {"resident", "values"} or len(set(modules)) != len(modules):
+    twice = len(set(modules)) != len(modules)
+    if words or keeping not in {"resident", "values"} or twice or not 1 <= count <= MAX_RELAYED:
         raise UnknownOperation(f"operation {method!r:.120}", "has words too many, or one twice")
-    return Operation(name, layer, modules, rows, keys, keeping == "resident", dtype, elements)
+    return Operation(name, layer, modules, rows, keys, keeping == "resident", dtype, elements, count)
+
+
+Shapes = tuple[tuple[int, ...], ...]
+_SHARED, _GIVES, _MAX_TENSORS = "@", ">", 8
+
+
+def shapes_words(request: Shapes, reply: Shapes) -> str:
+    """What follows a method whose tensors lie in shared memory: `@128x768>24x128x128`."""
+    return f"{_SHARED}{_GIVES.join(','.join('x'.join(map(str, shape)) for shape in side) for side in (request, reply))}"
+
+
+@functools.lru_cache(maxsize=4096)
+def parse_shared(method: str) -> tuple[Operation, tuple[Shapes, Shapes] | None]:
+    """The operation, and the shapes of its request and reply where they lie in shared memory.
+
+    Raises `UnknownOperation`.
+    """
+    name, found, words = method.partition(_SHARED)
+    if not found:
+        return parse(method), None
+    sides = words.split(_GIVES)
+    if len(sides) != 2:
+        raise UnknownOperation(f"operation {method!r:.120}", "has no shapes for request and reply")
+    return parse(name), (_shapes_of(sides[0], method), _shapes_of(sides[1], method))
+
+
+def _shapes_of(words: str, method: str) -> Shapes:
+    try:
+        shapes = tuple(tuple(_number(extent) for extent in shape.split("x")) for shape in words.split(","))
+    except ValueError as error:
+        raise UnknownOperation(f"operation {method!r:.120}", f"its shapes: {error}") from error
+    if len(shapes) > _MAX_TENSORS or any(len(shape) > 4 or not all(shape) for shape in shapes):
+        raise UnknownOperation(f"operation {method!r:.120}", "its shapes are too many, or empty")
+    return shapes
 
 
 def _number(word: str) -> int:
@@ -141,7 +181,7 @@ def linear_operations(config: ModelConfig) -> dict[Operation, tuple[str, ...]]:
     found = {
         Operation(BATCH_LINEAR, layer, modules): tuple(module_weight(layer, module) for module in modules)
         for layer in range(config.layers)
-        for modules in _GROUPS
+        for modules in GROUPS
     }
     found[Operation(LM_HEAD)] = (head_weight(config),)
     return found

@@ -16,7 +16,7 @@ from perfguard_suites.split_rpc.arithmetic import relative_error
 from perfguard_suites.split_rpc.client import RpcClient
 from perfguard_suites.split_rpc.config import ModelConfig
 from perfguard_suites.split_rpc.errors import ConfigurationError
-from perfguard_suites.split_rpc.guards import MaskedGuard, guard_for
+from perfguard_suites.split_rpc.guards import MaskedGuard, VerifiedGuard, guard_for
 from perfguard_suites.split_rpc.model import ReferenceModel
 from perfguard_suites.split_rpc.process import ServerSettings, check_health, running
 from perfguard_suites.split_rpc.runner import Pass, SplitModel
@@ -159,6 +159,17 @@ def _report(options: argparse.Namespace, source: ModelSource, variant: Variant, 
         _say(f"preparing {variant.protection}: this process needs all weights for it")
         guard = guard_for(config, variant, source.weights(dtype="float32"))
     split = SplitModel(config, weights, variant, client, len(ids), guard)
+    try:
+        found = _figures(options, source, split, ids)
+    finally:
+        split.close()
+    print(json.dumps(found) if options.json else _text(found))
+    return 0
+
+
+def _figures(options: argparse.Namespace, source: ModelSource, split: SplitModel, ids: torch.Tensor) -> dict[str, Any]:
+    """Run the requests; what the last one came to."""
+    client, variant, guard, config = split.client, split.variant, split.guard, source.config()
     for number in range(options.repeat):
         if isinstance(guard, MaskedGuard):
             guard.prepare(options.tokens, options.steps)
@@ -180,15 +191,18 @@ def _report(options: argparse.Namespace, source: ModelSource, variant: Variant, 
         "predicted": asdict(predicted),
         "unaccounted_fraction": figures.unaccounted_fraction,
         "prefill": _account(figures.prefill),
+        "decode": [_account(step) for step in figures.decode],
         "peak_rss_bytes": memory,
     }
-    if guard is not None:
+    if split.trusted.arena is not None:
+        arena = split.trusted.arena
+        found["bytes_by_handle"] = [arena.sent_bytes // options.repeat, arena.received_bytes // options.repeat]
+    if isinstance(guard, MaskedGuard | VerifiedGuard):
         found["offline_s"] = guard.offline_s
     if options.check:
         _say("comparing with the single-process model")
         found["logits_max_rel_error"] = logits_error(source, figures.logits, ids, options.tokens)
-    print(json.dumps(found) if options.json else _text(found))
-    return 0
+    return found
 
 
 def _account(account: PassAccount) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +13,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from perfguard_suites.split_rpc.calls import Steps
+from perfguard_suites.split_rpc import cuda_ipc, device_memory
+from perfguard_suites.split_rpc.calls import Results, Steps
 from perfguard_suites.split_rpc.client import RpcClient
 from perfguard_suites.split_rpc.config import ModelConfig
 from perfguard_suites.split_rpc.errors import ConfigurationError
@@ -62,12 +64,18 @@ class SplitModel:
         self.client = client
         self.guard = guard
         self.past = 0
-        self._trusted = TrustedModel(config, weights, variant, client.channel, positions, guard)
+        arena = None
+        if variant.by_handle:
+            if not cuda_ipc.available():
+                raise ConfigurationError(f"variant {variant.name!r:.60}", "needs a CUDA device in both processes")
+            room = device_memory.room_for(config, variant, positions)
+            arena = device_memory.attach(client.share(*room), room)
+        self.trusted = TrustedModel(config, weights, variant, client.channel, positions, guard, arena)
 
     def start(self, fault: str = "none", fault_at: int = 1) -> None:
         """Begin a new request: both sides forget all positions. `fault`: see `RpcClient.start`."""
         self.client.start(
-            self._trusted.positions,
+            self.trusted.positions,
             loans=self.variant.loans,
             masked="masked" in self.variant.protection,
             fault=fault,
@@ -83,13 +91,13 @@ class SplitModel:
         """
         channel, calls = self.client.channel, self.client.calls
         sent, received = channel.payload_bytes()
-        self._trusted.timeline = timeline = Timeline()
+        self.trusted.timeline = timeline = Timeline()
         sizes = chunk_sizes(len(ids), self.variant.chunks)
         parts: list[Steps] = []
         at = 0
         for index, size in enumerate(sizes):
             head = index == len(sizes) - 1 or self.variant.head_rows == "all"
-            parts.append(self._trusted.steps(ids[at : at + size], self.past + at, head=head))
+            parts.append(self.trusted.steps(ids[at : at + size], self.past + at, head=head))
             at += size
         logits = drive(self.client, parts, timeline)
         timeline.finish()
@@ -97,6 +105,13 @@ class SplitModel:
         now_sent, now_received = channel.payload_bytes()
         traffic = Traffic(self.client.calls - calls, now_sent - sent, now_received - received)
         return Pass(torch.cat([part for part in logits if part.numel()]), traffic, timeline)
+
+    def close(self) -> None:
+        """Let go of shared device memory, before the server that owns it goes; idempotent."""
+        if self.trusted.arena is not None:
+            self.trusted.arena = None
+            gc.collect()  # views of it
+            cuda_ipc.collect()
 
     def ledger(self) -> npt.NDArray[np.int64]:
         """The server's stamps of the operations since the last time."""
@@ -110,7 +125,7 @@ def drive(client: RpcClient, parts: Sequence[Steps], timeline: Timeline) -> list
     one: its keys and values are there before the later one asks.
     """
     done: list[Tensor] = [torch.empty(0)] * len(parts)
-    waiting: deque[tuple[int, int]] = deque()
+    waiting: deque[tuple[int, int, Results | None]] = deque()
 
     def advance(index: int, results: list[tuple[Tensor, ...]]) -> None:
         try:
@@ -119,17 +134,18 @@ def drive(client: RpcClient, parts: Sequence[Steps], timeline: Timeline) -> list
             done[index] = stop.value
             return
         built_ns = timeline.last_ns
-        pending = client.submit(call.operation.method, call.tensors, call.expected)
+        pending = client.submit(call.method, call.tensors, call.expected)
         timeline.last_ns = pending.sent_ns
-        waiting.append((index, built_ns))
+        waiting.append((index, built_ns, call.placed))
 
     for index in range(len(parts)):
         advance(index, [])
     while waiting:
-        index, built_ns = waiting.popleft()
+        index, built_ns, placed = waiting.popleft()
         waited_ns = timeline.last_ns
         pending, tensors, request, reply = client.collect()
-        results = [tuple([to_torch(tensor) for tensor in tensors])]
+        results = [tuple([to_torch(tensor) for tensor in tensors]) if placed is None else placed]
+        del placed
         del tensors  # a received tensor holds the server's memory: nobody keeps one longer than he needs it
         timeline.last_ns = resumed_ns = perf_counter_ns()
         timeline.exchanges.append(

@@ -21,6 +21,7 @@ import torch
 from perfguard.errors import PerfguardError
 from perfguard_suites.split_rpc.config import CONFIGS, ModelConfig, config_of, from_checkpoint
 from perfguard_suites.split_rpc.errors import ConfigurationError
+from perfguard_suites.split_rpc.gpu_host import pinned
 from perfguard_suites.split_rpc.operations import ServerModel
 from perfguard_suites.split_rpc.replies import torch_dtype
 from perfguard_suites.split_rpc.session import Session
@@ -115,8 +116,13 @@ def _serve_all(listeners: dict[str, Listener], model: ServerModel, options: argp
         try:
             channel = listener.accept(options.accept_timeout_s)
             try:
-                if Session(channel, model, options.allow_faults).serve():
-                    stopped.set()
+                with pinned(channel, model.device) as regions:
+                    session = Session(channel, model, options.allow_faults, pinned_bytes=regions.pinned_bytes)
+                    try:
+                        if session.serve():
+                            stopped.set()
+                    finally:
+                        session.close()
             finally:
                 channel.close()
         except ChannelUnavailable:

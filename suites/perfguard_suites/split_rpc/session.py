@@ -19,8 +19,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from perfguard_suites.split_rpc import protocol
+from perfguard_suites.split_rpc import cuda_ipc, protocol
+from perfguard_suites.split_rpc.device_memory import DeviceArena, Room, SharedPlaces, allocate
 from perfguard_suites.split_rpc.errors import SplitError, UnknownOperation
+from perfguard_suites.split_rpc.gpu_host import StageClock
 from perfguard_suites.split_rpc.operations import ServerModel, SessionOperations
 from perfguard_suites.split_rpc.replies import ReplyTensors
 from perfguard_suites.split_rpc.variants import WIRES
@@ -67,16 +69,20 @@ class Session:
     faults_allowed: bool = False
     fault: Fault = field(default_factory=Fault)
     loans: bool = False
+    pinned_bytes: int = 0
     ledger: list[tuple[int, ...]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self._operations = SessionOperations(self.model)
         self._on_gpu = self.model.device.startswith("cuda")
+        self._clock = StageClock(self.model.device)
         self._places: dict[str, ReplyTensors] = {}
+        self._arena: DeviceArena | None = None
         self._controls = {
             protocol.HEALTH: self._health,
             protocol.START: self._start,
             protocol.LEDGER: self._take_ledger,
+            protocol.SHARE: self._share,
             protocol.STOP: self._nothing,
         }
 
@@ -99,6 +105,12 @@ class Session:
                 with contextlib.suppress(PeerDied):  # the next recv says so again
                     self.channel.send(_error_reply(e, request))
 
+    def close(self) -> None:
+        """Let go of shared device memory; idempotent."""
+        if self._arena is not None:
+            self._arena = None
+            cuda_ipc.collect()
+
     def _answer(self, request: Message, ready_ns: int) -> None:
         control = self._controls.get(request.method)
         if control is not None:
@@ -106,14 +118,19 @@ class Session:
             self.channel.send(Message(request.method, tensors, attributes, request.request_id, None, request.stamps))
             return
         fault = self.fault.due() if self.faults_allowed else "none"
-        operation = protocol.parse(request.method)
-        arrays = request.tensors
-        wire = operation.dtype or (name_of(arrays[0].dtype) if arrays else "float32")
-        inputs = [self._moved(array) for array in arrays]
-        if self._on_gpu:
-            torch.cuda.synchronize()
-        taken_ns = perf_counter_ns()
-        places = self._places.get(wire) or self._places_of(wire)
+        operation, shared = protocol.parse_shared(request.method)
+        clock = self._clock
+        clock.begin()
+        inputs: Sequence[torch.Tensor]
+        places: ReplyTensors | SharedPlaces
+        if shared is None:
+            arrays = request.tensors
+            inputs = [self._moved(array) for array in arrays]
+            wire = operation.dtype or (name_of(arrays[0].dtype) if arrays else "float32")
+            places = self._places.get(wire) or self._places_of(wire)
+        else:
+            inputs, places = self._in_arena(*shared)
+        clock.taken()
         if fault in {"die", "stall"}:
             _misbehave(fault)
         try:
@@ -121,11 +138,9 @@ class Session:
         except BaseException:
             places.drop()
             raise
-        if self._on_gpu:
-            torch.cuda.synchronize()
-        computed_ns = perf_counter_ns()
+        clock.computed()
         results = places.arrays()
-        converted_ns = perf_counter_ns()
+        taken_ns, computed_ns, converted_ns = clock.finish()
         request_id = request.request_id
         if fault != "none":
             results, request_id = _spoilt(fault, results, request_id)
@@ -137,9 +152,17 @@ class Session:
     def _moved(self, array: Array) -> torch.Tensor:
         """A received tensor on the device, in its compute dtype unless its values are integers."""
         tensor, model = to_torch(array), self.model
-        if not self._on_gpu and (tensor.dtype == model.dtype or not tensor.is_floating_point()):
-            return tensor
-        return tensor.to(model.device, model.dtype if tensor.is_floating_point() else tensor.dtype)
+        if self._on_gpu:  # converted there: half precision is less to move
+            tensor = tensor.to(model.device, non_blocking=True)
+        return tensor.to(model.dtype) if tensor.is_floating_point() else tensor
+
+    def _in_arena(
+        self, asked: protocol.Shapes, promised: protocol.Shapes
+    ) -> tuple[tuple[torch.Tensor, ...], SharedPlaces]:
+        """A request's tensors and its reply's places in shared memory. Raises `UnknownOperation` if none is shared."""
+        if self._arena is None:
+            raise UnknownOperation("shared tensors", "no memory is shared", "ask for it with share")
+        return self._arena.request(asked), SharedPlaces(self._arena, promised)
 
     def _places_of(self, wire: str) -> ReplyTensors:
         if wire not in WIRES:
@@ -161,6 +184,7 @@ class Session:
             "threads": torch.get_num_threads(),
             "pid": os.getpid(),
             "peak_rss_bytes": peak_rss_bytes(),
+            "pinned_bytes": self.pinned_bytes,
         }
 
     def _start(self, request: Message) -> tuple[tuple[Array, ...], Mapping[str, Scalar]]:
@@ -185,6 +209,16 @@ class Session:
         rows = np.array(self.ledger, np.int64).reshape(-1, len(protocol.LEDGER_COLUMNS))
         self.ledger.clear()
         return (rows,), NO_ATTRIBUTES
+
+    def _share(self, request: Message) -> tuple[tuple[Array, ...], Mapping[str, Scalar]]:
+        """Device memory for this client's requests and replies instead of any earlier one, and its handle."""
+        wanted = [request.attributes.get(name) for name in ("request_elements", "reply_elements")]
+        if any(type(each) is not int for each in wanted) or self.model.dtype is not torch.float32:
+            raise UnknownOperation("share", f"{wanted!r:.60} elements of {self.model.dtype}", "serve in float32")
+        self._arena = None
+        room = Room(*(int(each or 0) for each in wanted))
+        self._arena, handle = allocate(room, self.model.device)
+        return (np.frombuffer(handle, np.uint8),), NO_ATTRIBUTES
 
     def _nothing(self, request: Message) -> tuple[tuple[Array, ...], Mapping[str, Scalar]]:  # noqa: ARG002
         """The last reply before the server leaves."""

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from statistics import median
 
+import pytest
+
 from perfguard import Perfguard
 from perfguard_suites.goals import note_goal
-from perfguard_suites.split_rpc.field import Field
-from perfguard_suites.split_rpc.traffic import predict_request
+from perfguard_suites.split_rpc.field import Field, rounds_of
+from perfguard_suites.split_rpc.ladder import parts_beside
+from perfguard_suites.split_rpc.traffic import predict, predict_request, traffic_of
 from perfguard_suites.split_rpc.variants import VARIANTS, error_bound
 
 UNACCOUNTED_GOAL, UNACCOUNTED_LIMIT = 0.02, 0.05
@@ -16,6 +19,8 @@ PREDICTION_GOAL = 0.15
 
 def test_request(perfguard: Perfguard, field: Field, variant: str, work: str) -> None:
     """Prefill and decode of one request, measured in turn with all other variants and the single process."""
+    if variant not in field.requests:
+        pytest.skip("no CUDA device on this machine, whose memory two processes could share")
     config, plan, chosen = field.plan.source.config(), field.plan, VARIANTS[variant]
     requests = field.requests[variant]
     perfguard.record("prefill_time", [each.prefill.wall_s for each in requests], unit="s", limit=0.5)
@@ -65,10 +70,17 @@ def test_request(perfguard: Perfguard, field: Field, variant: str, work: str) ->
         unit="%",
         remark=f"predicted {1e3 * predicted_s:.1f} ms, measured {1e3 * measured_s:.1f} ms",
     )
+    perfguard.note(parts_beside(field, variant))
     overlap = [each.prefill.overlap.fraction for each in requests]
     perfguard.record("overlap", overlap, unit="", kind="fraction", direction="higher", gated=False)
     work_ratio = median(each.prefill.work_s / each.prefill.wall_s for each in requests)
+    perfguard.note(rounds_of(field))
     perfguard.note(f"{work}: {chosen.label}; the server sees {', '.join(chosen.server_sees)}")
     perfguard.note(f"work of both processes: {work_ratio:.2f} of the prefill's wall; overlap {median(overlap):.0%}")
+    if chosen.by_handle:
+        whole = traffic_of(predict(config, chosen, plan.prompt))
+        perfguard.note(
+            f"messages carry no tensors; a prefill hands over {whole.bytes_sent} bytes and takes {whole.bytes_received}"
+        )
     if variant in field.offline_s:
         perfguard.record("offline_time", field.offline_s[variant], unit="s", gated=False)

@@ -4,8 +4,8 @@
          + sum over the client's own steps of (fixed + elements x rate)
 
 Nothing of it is fitted to the passes that it predicts: transport is measured on calls that compute nothing, compute on
-single products, own steps and conversions alone. It assumes that calls and steps follow one another, since both
-processes' threads want all processors, and that a step costs the same alone as in its place.
+single calls of each method, own steps and conversions alone. It assumes that calls and steps follow one another, since
+both processes' threads want all processors, and that a step costs the same alone as in its place.
 """
 
 from __future__ import annotations
@@ -13,12 +13,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
+from statistics import fmean
 from typing import NamedTuple
 
 import numpy as np
 from scipy.optimize import nnls
 
 from perfguard_suites.split_rpc.config import ModelConfig
+from perfguard_suites.split_rpc.guards import HIDE, UNMASK, VERIFY
+from perfguard_suites.split_rpc.scores import row_blocks
 from perfguard_suites.split_rpc.traffic import chunk_sizes, predict
 from perfguard_suites.split_rpc.variants import Variant
 from perfguard_suites.transport.latency_model import LatencyModel, SizePoint
@@ -32,6 +35,7 @@ _FEW_ROWS = 8
 # What a server that runs whole layers does besides its products: the steps that are the client's elsewhere.
 _WHOLE_LAYER_INSIDE = Variant("inside", "linear_only", "shm", loans=True)
 Transport = tuple[str, bool]  # kind of channel, loans
+BY_HANDLE = "by handle"  # no kind: messages without tensors
 
 
 class Point(NamedTuple):
@@ -96,7 +100,7 @@ class TimeModel:
 
     def calls_s(self, variant: Variant, calls: Sequence[CallShape]) -> float:
         """What these calls' transport takes."""
-        model = self.transports[variant.channel, variant.loans]
+        model = self.transports[transport_of(variant)]
         sent = [call.sent_bytes for call in calls]
         received = [call.received_bytes for call in calls]
         return float(model.predict_s(sent, received).sum())
@@ -104,7 +108,16 @@ class TimeModel:
 
 def fit(transports: Mapping[Transport, Sequence[SizePoint]], points: Sequence[Point]) -> TimeModel:
     """The model from micro-measurements of calls by transport and of everything else."""
-    return TimeModel({key: fit_transport(sizes) for key, sizes in transports.items()}, fit_costs(points))
+    models = {
+        key: fit_transport(sizes) if any(size.sent_bytes for size in sizes) else _of_empty(key[0], sizes)
+        for key, sizes in transports.items()
+    }
+    return TimeModel(models, fit_costs(points))
+
+
+def _of_empty(name: str, sizes: Sequence[SizePoint]) -> LatencyModel:
+    """Messages without tensors: one cost, whatever they hand over."""
+    return LatencyModel(name, fmean(size.median_s for size in sizes), (1.0,), (0.0,), (0.0,), 0.0)
 
 
 # -- what a pass consists of
@@ -123,25 +136,55 @@ def pass_features(
         at += size
     for call in calls:
         _add(compute, compute_features(config, call))
+        more = len(call.request) + len(call.reply) - 2
+        if more > 0:
+            _add(between, {more_tensors(transport_of(variant)): float(more)})
         if variant.wire != "float32":
             _add(between, _conversions(call, variant.wire))
         if variant.protection != "none":
-            _add(between, _protection(call, variant))
+            sides = [float(sum(_elements(tensor) for tensor in side)) for side in (call.request, call.reply)]
+            for features in protection_features(variant, *sides).values():
+                _add(between, features)
     return own, compute, between
 
 
+def transport_of(variant: Variant) -> Transport:
+    """What calls of a variant travel by."""
+    return (BY_HANDLE if variant.by_handle else variant.channel), variant.loans
+
+
+def more_tensors(transport: Transport) -> str:
+    """The feature that counts the tensors of a call beyond one each way."""
+    kind, loans = transport
+    return f"more tensors by {kind}{' lent' if loans else ''}"
+
+
+def style_of(variant: Variant) -> str:
+    """How a variant makes what it sends: in the channel's memory or its own, and in which type."""
+    if variant.by_handle:
+        return "on the device"
+    lent = variant.loans and "masked" not in variant.protection
+    return f"{'lent' if lent else 'own'} {variant.wire}"
+
+
 def compute_features(config: ModelConfig, call: CallShape) -> dict[str, float]:
-    """The server's arithmetic in one call: operations, multiplications, bytes touched, elements moved."""
-    found: dict[str, float] = {"moved": float(_moved(config, call))}
-    for batch, rows, inner, columns in _matrices(config, call):
-        # A product of few rows is bound by reading the matrix, one of many by arithmetic: each has its own rate.
-        prefix = "masked " if call.method.startswith("masked") else "row " if rows <= _FEW_ROWS else ""
-        more = {f"{prefix}products": 1.0, f"{prefix}flops": 2.0 * batch * rows * inner * columns}
-        more[f"{prefix}touched"] = float(batch * (rows * inner + inner * columns + rows * columns))
-        _add(found, more)
+    """The server's arithmetic in one call: the call itself by its method, operations, bytes touched, elements moved.
+
+    A product of few rows is bound by reading the matrix, one of many by arithmetic: each has its own rates. What a
+    call takes beyond them, its many small steps, is in the cost of one call of its method.
+    """
+    matrices = _matrices(config, call)
+    few = "few " if max([rows for _, rows, _, _ in matrices], default=0) <= _FEW_ROWS else ""
+    found: dict[str, float] = {f"{few}{call.method} calls": 1.0, "moved": float(_moved(config, call))}
+    masked = "masked " if call.method.startswith("masked") else ""
+    for batch, rows, inner, columns in matrices:
+        kind = f"{few}{masked}{'heads ' if batch > 1 else ''}"
+        amounts = {f"{kind}flops": 2.0 * batch * rows * inner * columns}
+        amounts[f"{kind}touched"] = float(batch * (rows * inner + inner * columns + rows * columns))
+        _add(found, amounts)
     if call.method == "whole_layer":
-        for name, count, elements in _layer_steps(config, _WHOLE_LAYER_INSIDE, call.request[0].shape[0], 0):
-            _step(found, name, elements, count)
+        steps = _layer_steps(config, _WHOLE_LAYER_INSIDE, call.request[0].shape[0], 0)
+        found["inside"] = float(sum(count * elements for _, count, elements in steps))
     return found
 
 
@@ -191,14 +234,15 @@ def _moved(config: ModelConfig, call: CallShape) -> int:
 def own_features(config: ModelConfig, variant: Variant, tokens: int, past: int) -> dict[str, float]:
     """The client's own steps in the pass of one chunk: each with a count and its elements."""
     steps: dict[str, float] = {}
-    layers, fusion = config.layers, variant.fusion
-    if variant.embedding == "client" or fusion == "whole_layer":
-        _step(steps, "copy", tokens * config.hidden)
+    style = style_of(variant)
+    add_step(steps, f"{style} copy", tokens * config.hidden)  # the embedding, looked up or received
     if tokens > 1:
-        _step(steps, "copy", 2 * tokens * (past + tokens))  # the mask
+        add_step(steps, f"{style} copy", 2 * tokens * (past + tokens))  # the mask
     for name, count, elements in _layer_steps(config, variant, tokens, past):
-        _step(steps, name, elements, count * layers)
-    _step(steps, "norm", config.hidden)
+        add_step(steps, f"{style} {name}", elements, count * config.layers)
+    rows = tokens if variant.head_rows == "all" else 1
+    add_step(steps, f"{style} norm", rows * config.hidden)
+    add_step(steps, f"{style} copy", rows * config.vocabulary)
     return steps
 
 
@@ -213,40 +257,44 @@ def _layer_steps(config: ModelConfig, variant: Variant, tokens: int, past: int) 
     yield "residual", 2, tokens * config.hidden
     yield "silu", 1, tokens * config.intermediate
     if variant.fusion != "linear_only":
-        yield "softmax", 1, scores if not variant.rows else (scores + config.heads * tokens * past) // 2
+        if variant.rows:
+            for block in row_blocks(tokens, past, variant.rows):
+                yield "softmax", 1, config.heads * (block.end - block.start) * block.columns
+        else:
+            yield "softmax", 1, scores
     if variant.fusion in {"per_op", "linear_only"}:
-        yield "rotary", 2, tokens * (config.query_width + config.kv_width) // 2
-        yield "copy", 1, tokens * config.kv_width
+        yield "keep", 1, 2 * tokens * config.kv_width
+        yield "turn", 1, tokens * config.query_width
     if variant.fusion == "linear_only":
         yield "attention", 1, scores
     if variant.fusion in {"per_op", "qkv_scores"}:
+        if variant.fusion == "qkv_scores":
+            yield "copy", 1, tokens * config.kv_width
         heads = config.heads if variant.repeat_first else config.kv_heads
-        kept = heads * keys * config.head_dim
-        yield "copy", 2 if variant.fusion == "per_op" else 1, kept
-        yield "copy", 1, tokens * config.query_width
+        yield f"repeat to {heads}", 2 if variant.fusion == "per_op" else 1, heads * keys * config.head_dim
+        yield "join", 1, tokens * config.query_width
 
 
-def _step(steps: dict[str, float], name: str, elements: float, count: float = 1) -> None:
-    steps[f"{name} steps"] = steps.get(f"{name} steps", 0.0) + count
-    steps[name] = steps.get(name, 0.0) + count * elements
+def add_step(steps: dict[str, float], name: str, elements: float, count: float = 1) -> None:
+    """Count steps of that name, of so many elements each."""
+    _add(steps, {f"{name} steps": float(count), name: float(count * elements)})
 
 
 def _conversions(call: CallShape, wire: str) -> dict[str, float]:
-    """Elements converted to the wire's type and back, on both sides."""
-    there = sum(_elements(tensor) for tensor in (*call.request, *call.reply) if tensor.dtype == wire)
-    tensors = sum(tensor.dtype == wire for tensor in (*call.request, *call.reply))
-    return {f"{wire} casts": 2.0 * tensors, wire: 2.0 * there}
+    """Elements that the server converts from the wire's type or to it; the client's are part of its steps."""
+    there = [_elements(tensor) for tensor in (*call.request, *call.reply) if tensor.dtype == wire]
+    return {f"{wire} casts": float(len(there)), wire: float(sum(there))}
 
 
-def _protection(call: CallShape, variant: Variant) -> dict[str, float]:
-    """Elements hidden, revealed, checked."""
-    sent, received = (sum(_elements(tensor) for tensor in side) for side in (call.request, call.reply))
-    found: dict[str, float] = {}
+def protection_features(variant: Variant, sent: float, received: float) -> dict[str, dict[str, float]]:
+    """What protecting one call with so many elements each way consists of, by the client's phase."""
+    found: dict[str, dict[str, float]] = {}
     if "masked" in variant.protection:
-        found |= {"hide calls": 1.0, "hide": float(sent), "reveal": float(received)}
+        found[HIDE] = {"hide calls": 1.0, "hide": sent}
+        found[UNMASK] = {"unmask calls": 1.0, "unmask": received}
     if "verified" in variant.protection:
         kind = "field check" if "masked" in variant.protection else "float check"
-        found |= {f"{kind} calls": 1.0, kind: float(sent + received)}
+        found[VERIFY] = {f"{kind} calls": 1.0, kind: sent + received}
     return found
 
 

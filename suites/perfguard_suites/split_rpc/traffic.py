@@ -30,8 +30,10 @@ class Traffic:
         )
 
 
-def traffic_of(calls: Sequence[CallShape]) -> Traffic:
-    """The sums over these calls."""
+def traffic_of(calls: Sequence[CallShape], *, by_handle: bool = False) -> Traffic:
+    """The sums over these calls. `by_handle`: what messages carry where tensors do not travel in them: nothing."""
+    if by_handle:
+        return Traffic(len(calls), 0, 0)
     return Traffic(len(calls), sum(call.sent_bytes for call in calls), sum(call.received_bytes for call in calls))
 
 
@@ -53,9 +55,9 @@ def predict(config: ModelConfig, variant: Variant, tokens: int, past: int = 0) -
 
 def predict_request(config: ModelConfig, variant: Variant, prompt: int, steps: int) -> Traffic:
     """A whole request: the prefill of a prompt, then `steps` decode steps."""
-    total = traffic_of(predict(config, variant, prompt))
+    total = traffic_of(predict(config, variant, prompt), by_handle=variant.by_handle)
     for step in range(steps):
-        total += traffic_of(predict(config, variant, 1, prompt + step))
+        total += traffic_of(predict(config, variant, 1, prompt + step), by_handle=variant.by_handle)
     return total
 
 

@@ -34,6 +34,8 @@ class Variant:
     resident_values  `qkv_scores`: V stays on the server.
     chunks        the prompt in that many parts of consecutive positions, each with a request of its own in flight.
     protection    of linear modules, with `linear_only`.
+    memory        `host`: tensors travel in messages; `device`: they lie in GPU memory that both processes map, the
+                  client computes there too, and messages carry none.
     """
 
     name: str
@@ -48,6 +50,7 @@ class Variant:
     resident_values: bool = False
     chunks: int = 1
     protection: Protection = "none"
+    memory: Literal["host", "device"] = "host"
 
     def __post_init__(self) -> None:
         if self.wire not in WIRES:
@@ -65,6 +68,20 @@ class Variant:
                 "use fusion linear_only, which leaves attention in the trusted process",
             )
 
+        if self.by_handle and (self.fusion, self.wire, self.rows, self.chunks, self.embedding, self.head_rows) != (
+            "trusted_minimal", "float32", 0, 1, "client", "last",
+        ):  # fmt: skip
+            raise ConfigurationError(
+                f"variant {self.name!r:.60}: memory",
+                "device memory is shared for one form of a pass only",
+                "trusted_minimal, float32, dense, one chunk, embedding in the client",
+            )
+
+    @property
+    def by_handle(self) -> bool:
+        """Whether tensors are handed over in place, and no message carries one."""
+        return self.memory == "device"
+
     @property
     def calls_per_layer(self) -> int:
         """Remote calls of one layer."""
@@ -72,12 +89,14 @@ class Variant:
 
     @property
     def honest(self) -> bool:
-        """Whether softmax, norms, SiLU and residuals stay in the trusted process."""
-        return self.fusion != "whole_layer"
+        """Whether softmax, norms, SiLU and residuals stay in the trusted process, and in its own memory."""
+        return self.fusion != "whole_layer" and not self.by_handle
 
     @property
     def label(self) -> str:
         """How secure the variant is, in a word or three."""
+        if self.by_handle:
+            return "insecure: the server reads and writes the client's activations at will"
         if not self.honest:
             return "insecure upper bound"
         return {
@@ -95,6 +114,8 @@ class Variant:
             seen.append("token ids")
         if "masked" in self.protection:
             return (*seen, "uniformly random field elements")
+        if self.by_handle:
+            return (*seen, "the memory of all activations that are sent or received, which it can change", "logits")
         if not self.honest:
             return (*seen, "every activation: residual stream, norms, softmax, SiLU", "logits")
         seen += ["inputs and outputs of every linear module"]
@@ -137,6 +158,7 @@ VARIANTS: Mapping[str, Variant] = {
         replace(_LINEAR, name="verified", protection="verified"),
         replace(_LINEAR, name="masked", protection="masked"),
         replace(_LINEAR, name="masked-verified", protection="masked_verified"),
+        replace(_LOCAL, name="cuda-ipc", loans=False, memory="device"),
         Variant("whole-layer", "whole_layer", "shm", loans=True, repeat_first=False),
     )
 }

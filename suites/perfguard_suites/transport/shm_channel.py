@@ -45,6 +45,11 @@ class _SharedChannel:
         """The abstract name of the socket that the regions came through, as the kernel tells it."""
         return self._endpoint
 
+    @property
+    def regions(self) -> tuple[memoryview, memoryview]:
+        """All of this end's region, and all of the peer's, which is mapped read-only: for whoever must lock them."""
+        return self._own.memory, self._peer.memory
+
     def loan(self, shape: Sequence[int], dtype: npt.DTypeLike) -> Tensor:
         """A writable tensor in this end's region. Raises `CapacityExceeded`."""
         return self._tensors.loan(shape, dtype)

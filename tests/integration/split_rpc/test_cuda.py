@@ -18,7 +18,8 @@ from perfguard_suites.split_rpc.model import ReferenceModel
 from perfguard_suites.split_rpc.process import ServerSettings, running
 from perfguard_suites.split_rpc.request import prompt_of
 from perfguard_suites.split_rpc.runner import SplitModel
-from perfguard_suites.split_rpc.variants import VARIANTS
+from perfguard_suites.split_rpc.traffic import predict, traffic_of
+from perfguard_suites.split_rpc.variants import VARIANTS, error_bound
 from perfguard_suites.split_rpc.weights import trusted_names
 
 needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device on this machine")
@@ -52,7 +53,9 @@ def test_a_cuda_tensor_is_shared_with_another_process() -> None:
 
 
 @needs_cuda
-@pytest.mark.parametrize("name", ["seed", "local-embedding", "linear-only", "whole-layer", "masked-verified"])
+@pytest.mark.parametrize(
+    "name", ["seed", "local-embedding", "minimal-bf16", "linear-only", "cuda-ipc", "whole-layer", "masked-verified"]
+)
 def test_a_server_on_the_gpu_is_the_same_model(name: str) -> None:
     """Logits over a CUDA server within the bound of fp32; masked ones exactly those of the clear computation's size."""
     config, variant = SOURCE.config(), VARIANTS[name]
@@ -66,8 +69,14 @@ def test_a_server_on_the_gpu_is_the_same_model(name: str) -> None:
         split = SplitModel(config, SOURCE.weights(trusted_names(config, embedding=True)), variant, client, 20, guard)
         split.start()
         found = split.forward(ids)
+        if split.trusted.arena is not None:
+            whole = traffic_of(predict(config, variant, 20))
+            assert (found.traffic.bytes_sent, found.traffic.bytes_received) == (0, 0)
+            handed = (split.trusted.arena.sent_bytes, split.trusted.arena.received_bytes)
+            assert handed == (whole.bytes_sent, whole.bytes_received)
+        split.close()
     expected = ReferenceModel(config, SOURCE.weights(), 20).forward(ids)
-    assert relative_error(found.logits, expected) < (1e-4 if guard is None else 0.05)
+    assert relative_error(found.logits, expected) < (error_bound(config, variant) if guard is None else 0.05)
 
 
 @pytest.mark.parametrize(

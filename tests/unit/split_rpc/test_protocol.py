@@ -20,6 +20,7 @@ from perfguard_suites.split_rpc.protocol import Operation, parse
         Operation("qkv_scores", 1, rows=64),
         Operation("values_output", 15, rows=4, keys=77),
         Operation("whole_layer", 2),
+        Operation("relay", rows=64, elements=1000, count=3),
     ],
 )
 def test_operations_survive_the_wire(operation: Operation) -> None:

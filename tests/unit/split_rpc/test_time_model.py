@@ -7,7 +7,16 @@ import pytest
 from perfguard.stats.quantiles import Interval
 from perfguard_suites.split_rpc.config import config_of
 from perfguard_suites.split_rpc.ladder import BEST_HONEST, STEPS, StepResult
-from perfguard_suites.split_rpc.time_model import PARTS, Point, TimeModel, compute_features, fit, fit_costs
+from perfguard_suites.split_rpc.micro_calls import programs
+from perfguard_suites.split_rpc.time_model import (
+    PARTS,
+    Point,
+    TimeModel,
+    compute_features,
+    fit,
+    fit_costs,
+    transport_of,
+)
 from perfguard_suites.split_rpc.traffic import predict
 from perfguard_suites.split_rpc.variants import QUICK, VARIANTS
 from perfguard_suites.transport.latency_model import SizePoint
@@ -19,7 +28,7 @@ LINE = [SizePoint(sent, received, (1e-4 + 2e-9 * sent + 1e-9 * received,)) for s
 
 def model(**costs: float) -> TimeModel:
     """A model whose transports are all the same line, with these costs."""
-    transports = {(variant.channel, variant.loans): LINE for variant in VARIANTS.values()}
+    transports = {transport_of(variant): LINE for variant in VARIANTS.values()}
     return fit(transports, [Point({name.replace("_", " "): 1.0}, seconds) for name, seconds in costs.items()])
 
 
@@ -39,7 +48,7 @@ def test_costs_are_recovered_from_measurements() -> None:
 @pytest.mark.parametrize("name", list(VARIANTS))
 def test_a_request_is_the_sum_of_its_parts(name: str) -> None:
     """Every variant has a prediction, made of the three parts and nothing else."""
-    made = model(norm_steps=1e-5, flops=1e-11, row_flops=1e-10, masked_flops=2e-11, hide=1e-9)
+    made = model(own_float32_norm_steps=1e-5, flops=1e-11, few_flops=1e-10, masked_flops=2e-11, hide=1e-9)
     parts = made.parts_s(CONFIG, VARIANTS[name], 16, 3)
     assert set(parts) == set(PARTS)
     assert sum(parts.values()) == pytest.approx(made.request_s(CONFIG, VARIANTS[name], 16, 3))
@@ -60,10 +69,25 @@ def test_the_same_products_are_counted_however_they_are_fused() -> None:
     def products(name: str) -> float:
         calls = predict(CONFIG, VARIANTS[name], 32)
         rows = [compute_features(CONFIG, call) for call in calls]
-        return sum(row.get("flops", 0.0) + row.get("row flops", 0.0) for row in rows)
+        return sum(amount for row in rows for name, amount in row.items() if name.endswith("flops"))
 
     assert products("seed") == products("repeat-after") == products("qkv-scores") == products("trusted-minimal")
     assert products("linear-only") < products("seed")  # attention's products are the client's
+
+
+def test_every_product_of_a_pass_is_measured_in_single_calls() -> None:
+    """What the model prices of the server's work, prefill or decode, is in the programs of single calls."""
+    variants = [VARIANTS[name] for name in QUICK]
+    measured = {
+        name
+        for program in programs(CONFIG, variants, 16)
+        for single in program
+        for name in compute_features(CONFIG, single.shape)
+    }
+    for variant in variants:
+        for tokens, past in ((16, 0), (1, 16)):
+            for call in predict(CONFIG, variant, tokens, past):
+                assert set(compute_features(CONFIG, call)) <= measured
 
 
 def result(predicted: float, low: float, measured: float, high: float) -> StepResult:

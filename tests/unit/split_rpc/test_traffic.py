@@ -102,7 +102,15 @@ def test_the_largest_message_of_the_seeds_prefill() -> None:
 
 
 @pytest.mark.parametrize(
-    "change", [{"wire": "float64"}, {"chunks": 0}, {"rows": -1}, {"protection": "masked"}, {"protection": "verified"}]
+    "change",
+    [
+        {"memory": "device"},
+        {"wire": "float64"},
+        {"chunks": 0},
+        {"rows": -1},
+        {"protection": "masked"},
+        {"protection": "verified"},
+    ],
 )
 def test_variants_that_contradict_themselves_are_refused(change: dict[str, object]) -> None:
     """Protection covers products with known weights: it needs attention in the trusted process."""
@@ -113,8 +121,18 @@ def test_variants_that_contradict_themselves_are_refused(change: dict[str, objec
 
 
 def test_every_variant_says_what_the_server_sees() -> None:
-    """Only whole layers give everything away, and they are labelled so."""
+    """What gives everything away, whole layers or memory that the server maps, is labelled insecure, and it alone."""
     for variant in VARIANTS.values():
         assert variant.server_sees
-        assert variant.honest == (variant.fusion != "whole_layer") == (variant.label != "insecure upper bound")
+        assert variant.honest == (variant.fusion != "whole_layer" and not variant.by_handle)
+        assert variant.honest == ("insecure" not in variant.label)
         assert ("token ids" in variant.server_sees) == (variant.embedding == "server")
+
+
+def test_what_is_handed_over_in_place_is_on_no_message() -> None:
+    """The calls are those of the same variant over messages; the bytes that travel are none, in every pass."""
+    shared = predict_request(LLAMA, VARIANTS["cuda-ipc"], 1024, 4)
+    sent = predict_request(LLAMA, VARIANTS["local-embedding"], 1024, 4)
+    assert (shared.calls, shared.bytes_sent, shared.bytes_received) == (sent.calls, 0, 0)
+    calls = predict(LLAMA, VARIANTS["cuda-ipc"], 1024)
+    assert traffic_of(calls) == traffic_of(predict(LLAMA, VARIANTS["local-embedding"], 1024))
