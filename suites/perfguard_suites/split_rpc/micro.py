@@ -17,6 +17,7 @@ from perfguard_suites.split_rpc.account import COMPUTE, call_stretches, stamps_o
 from perfguard_suites.split_rpc.calls import Call, Steps
 from perfguard_suites.split_rpc.client import Expected, RpcClient
 from perfguard_suites.split_rpc.config import ModelConfig
+from perfguard_suites.split_rpc.device_memory import DeviceArena
 from perfguard_suites.split_rpc.micro_steps import OwnSteps
 from perfguard_suites.split_rpc.protocol import Operation
 from perfguard_suites.split_rpc.replies import torch_dtype
@@ -126,7 +127,7 @@ class MicroSweeps:
         client.start(1, loans=False)
         relay, timeline, shape = Operation(protocol.RELAY, rows=1, elements=1), Timeline(), ((1,),)
         call = Call(relay, (), (), protocol.shapes_words(shape, shape), arena.reply(shape))
-        steps = _in_turn([call] * _REPEATS_SMALL, timeline)
+        steps = _in_turn(call, arena, timeline)
         return self._outside(client, steps, call.method, timeline, client.channel.kind)
 
     def _outside(self, client: RpcClient, steps: Steps, method: str, timeline: Timeline, kind: str) -> float:
@@ -163,9 +164,12 @@ def _between(relay: Operation, elements: int, wire: str, lender: RpcClient | Non
     return torch.empty(0)
 
 
-def _in_turn(calls: Sequence[Call], timeline: Timeline) -> Steps:
-    """Calls one after another, results dropped, and a mark before each."""
-    for call in calls:
-        timeline.mark("next")
+def _in_turn(call: Call, arena: DeviceArena, timeline: Timeline) -> Steps:
+    """Calls without tensors, each after a step of the client's on the device."""
+    stream, weight = torch.rand(_STEP, device=arena.device), torch.ones(_STEP[-1], device=arena.device)
+    for _ in range(_REPEATS_SMALL):
+        arithmetic.rms_norm(stream, weight, 1e-5, stream)
+        arena.wait()
+        timeline.mark("device")
         yield call
     return torch.empty(0)
