@@ -4,7 +4,8 @@ The *critical path* splits the wall time: what the client did, and while it wait
 it closes, so that what nobody claims shows as `unaccounted`. The *work* sums every stretch of both processes; where
 requests are in flight beside others it exceeds the wall.
 
-All stamps are CLOCK_MONOTONIC of one host (`perf_counter_ns` in CPython on Linux), and must be in causal order.
+All stamps are CLOCK_MONOTONIC of one host (`perf_counter_ns` in CPython on Linux), and must be in causal order. Those
+of a server on another host are put on the client's clock first, with the bound of what is known about it.
 """
 
 from __future__ import annotations
@@ -12,11 +13,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from math import ceil
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from perfguard_suites.split_rpc.clocks import ClockOffset, on_client_clock
 from perfguard_suites.split_rpc.errors import BadReply
 from perfguard_suites.split_rpc.overlap import Overlap, overlap_of
 from perfguard_suites.split_rpc.timeline import Exchange, Stretch, Timeline
@@ -75,20 +78,27 @@ class PassAccount:
         return sum(self.work.values())
 
 
-def account_of(timeline: Timeline, ledger: npt.NDArray[np.int64], *, shared_memory: bool) -> PassAccount:
+def account_of(
+    timeline: Timeline, ledger: npt.NDArray[np.int64], *, shared_memory: bool, offset: ClockOffset | None = None
+) -> PassAccount:
     """The account of one pass from the client's timeline and the server's ledger of the same operations.
 
+    `offset`: of the server's clock, where it is another: stamps may be out of order by its bound, no more.
     Raises `BadReply` where the ledger does not hold exactly this pass's operations, or stamps are out of causal order.
     """
+    exchanges = timeline.exchanges
+    if offset is not None:
+        exchanges, ledger = on_client_clock(exchanges, ledger, offset)
+    slack_ns = 0 if offset is None else ceil(offset.bound_ns)
     rows = stamps_of(ledger)
-    if [row.request_id for row in rows] != [exchange.request_id for exchange in timeline.exchanges]:
-        raise BadReply("ledger", f"holds {len(rows)} operations, the pass made {len(timeline.exchanges)}")
+    if [row.request_id for row in rows] != [exchange.request_id for exchange in exchanges]:
+        raise BadReply("ledger", f"holds {len(rows)} operations, the pass made {len(exchanges)}")
     calls = [
-        call_stretches(exchange, row, shared_memory=shared_memory)
-        for exchange, row in zip(timeline.exchanges, rows, strict=True)
+        call_stretches(exchange, row, shared_memory=shared_memory, slack_ns=slack_ns)
+        for exchange, row in zip(exchanges, rows, strict=True)
     ]
-    client = _client_stretches(timeline, calls)
-    server = _server_stretches(timeline.exchanges, rows, calls)
+    client = _client_stretches(timeline.own_stretches, exchanges, calls)
+    server = _server_stretches(exchanges, rows, calls)
     path = _critical_path(client, server, _moving(shared_memory))
     wall_ns = timeline.end_ns - timeline.begin_ns
     claimed_ns = sum(path.values())
@@ -114,8 +124,11 @@ def _moving(shared_memory: bool) -> str:
     return "wake-up" if shared_memory else "wire"
 
 
-def call_stretches(exchange: Exchange, row: ServerStamps, *, shared_memory: bool) -> CallStretches:
-    """The phases of one call on both sides. Raises `BadReply` naming two stamps that are out of order."""
+def call_stretches(exchange: Exchange, row: ServerStamps, *, shared_memory: bool, slack_ns: int = 0) -> CallStretches:
+    """The phases of one call on both sides. Raises `BadReply` naming two stamps that are out of order.
+
+    Two that are by `slack_ns` at most, which is how unsure clocks are of one another, are taken for simultaneous.
+    """
     request, reply, moving = exchange.request, exchange.reply, _moving(shared_memory)
     sent = _within(exchange.sent_ns, request.packed_ns, request.arrived_ns)
     taken_up = _within(row.ready_ns, sent, request.arrived_ns)
@@ -142,26 +155,30 @@ def call_stretches(exchange: Exchange, row: ServerStamps, *, shared_memory: bool
         ("client/unpack", reply.unpacked_ns),
         ("client/copy-out", exchange.resumed_ns),
     )
-    for (before, at), (after, then) in pairwise(stations):
-        if then < at:
+    at = exchange.built_ns
+    stretches = []
+    for (before, _), (after, then) in pairwise(stations):
+        if then < at - slack_ns:
             raise BadReply(
                 f"stamps of {exchange.method!r}",
                 f"{after} ends {at - then} ns before {before or 'the call'} does",
                 "are both processes on one host?",
             )
-    return CallStretches(
-        exchange.method, tuple(Stretch(name, at, then) for (_, at), (name, then) in pairwise(stations))
-    )
+        stretches.append(Stretch(after, at, max(at, then)))
+        at = max(at, then)
+    return CallStretches(exchange.method, tuple(stretches))
 
 
 def _within(stamp_ns: int, low_ns: int, high_ns: int) -> int:
     return min(max(stamp_ns, low_ns), high_ns)
 
 
-def _client_stretches(timeline: Timeline, calls: Sequence[CallStretches]) -> list[Stretch]:
+def _client_stretches(
+    own: Sequence[Stretch], exchanges: Sequence[Exchange], calls: Sequence[CallStretches]
+) -> list[Stretch]:
     """The client's thread, in order: own work, each call's way out, the wait for each reply, the way in."""
-    stretches = list(timeline.own_stretches)
-    for exchange, call in zip(timeline.exchanges, calls, strict=True):
+    stretches = list(own)
+    for exchange, call in zip(exchanges, calls, strict=True):
         handed_ns = call.stretches[3].end_ns
         arrived_ns = max(exchange.waited_ns, exchange.reply.arrived_ns)
         stretches += call.stretches[:4]

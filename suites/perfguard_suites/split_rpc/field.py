@@ -8,6 +8,7 @@ from __future__ import annotations
 import random
 import zlib
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from statistics import median
@@ -18,7 +19,8 @@ import torch
 from perfguard.stats.quantiles import median_interval
 from perfguard_suites.split_rpc.account import PassAccount
 from perfguard_suites.split_rpc.arithmetic import relative_error
-from perfguard_suites.split_rpc.guards import MaskedGuard, guard_for
+from perfguard_suites.split_rpc.config import ModelConfig
+from perfguard_suites.split_rpc.guards import MaskedGuard, VerifiedGuard, guard_for
 from perfguard_suites.split_rpc.micro import MicroSweeps
 from perfguard_suites.split_rpc.model import ReferenceModel
 from perfguard_suites.split_rpc.process import ServerSettings, running
@@ -28,7 +30,7 @@ from perfguard_suites.split_rpc.server import ModelSource
 from perfguard_suites.split_rpc.session import peak_rss_bytes
 from perfguard_suites.split_rpc.time_model import TimeModel
 from perfguard_suites.split_rpc.variants import SEED, Variant
-from perfguard_suites.split_rpc.weights import trusted_names
+from perfguard_suites.split_rpc.weights import Weights, trusted_names
 
 SINGLE = "single process"
 SINGLE_ON_GPU = "single process on the GPU"
@@ -130,6 +132,14 @@ def measure(plan: FieldPlan, variants: Sequence[Variant], say: Callable[[str], N
         return bench.finished()
 
 
+def _guards(
+    config: ModelConfig, source: ModelSource, variants: Sequence[Variant]
+) -> tuple[Weights, dict[str, MaskedGuard | VerifiedGuard | None]]:
+    """The weights, and each variant's guard made of them."""
+    weights = source.weights()
+    return weights, {variant.name: guard_for(config, variant, weights) for variant in variants}
+
+
 class _Bench:
     """The server, the models and the sweeps of one field."""
 
@@ -143,9 +153,12 @@ class _Bench:
         settings = ServerSettings(
             plan.source, kinds, capacity, device=plan.device, threads=torch.get_num_threads(), startup_timeout_s=600
         )
-        server = stack.enter_context(running(settings))
+        # The server starts beside this; it must be this thread that starts it, with which it dies.
+        with ThreadPoolExecutor(1) as beside:
+            guarding = beside.submit(_guards, config, plan.source, variants)
+            server = stack.enter_context(running(settings))
+            weights, guards = guarding.result()
         self._clients = {kind: server.connect(kind) for kind in kinds}
-        weights = plan.source.weights()
         self._reference = ReferenceModel(config, weights, positions)
         trusted = {name: weights[name].float() for name in trusted_names(config, embedding=True)}
         self._ids = prompt_of(config, positions)
@@ -156,7 +169,7 @@ class _Bench:
                 variant,
                 self._clients[variant.channel],
                 positions,
-                guard_for(config, variant, weights),
+                guards[variant.name],
             )
             for variant in variants
         }
@@ -187,10 +200,11 @@ class _Bench:
 
     def _request(self, name: str, *, keep: bool) -> None:
         split, plan = self._splits[name], self._plan
+        steps = plan.steps if keep else min(1, plan.steps)  # enough to warm up
         if isinstance(split.guard, MaskedGuard):
-            split.guard.prepare(plan.prompt, plan.steps)
-        figures = figures_of(run_passes(split, self._ids, plan.prompt), split)
-        pairs = zip(figures.logits, self._expected, strict=True)
+            split.guard.prepare(plan.prompt, steps)
+        figures = figures_of(run_passes(split, self._ids[: plan.prompt + steps], plan.prompt), split)
+        pairs = zip(figures.logits, self._expected[: 1 + steps], strict=True)
         error = max(relative_error(found[-1:], expected) for found, expected in pairs)
         self._field.logits_error[name] = max(error, self._field.logits_error.get(name, 0.0))
         if keep:

@@ -6,11 +6,9 @@ Means, not medians: what a busy machine adds to short measurements now and then,
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from statistics import fmean
-from time import perf_counter
 
 import torch
 
@@ -19,6 +17,7 @@ from perfguard_suites.split_rpc.account import COMPUTE, call_stretches, stamps_o
 from perfguard_suites.split_rpc.calls import Call, Steps
 from perfguard_suites.split_rpc.client import Expected, RpcClient
 from perfguard_suites.split_rpc.config import ModelConfig
+from perfguard_suites.split_rpc.device_memory import DeviceArena
 from perfguard_suites.split_rpc.micro_steps import OwnSteps
 from perfguard_suites.split_rpc.protocol import Operation
 from perfguard_suites.split_rpc.replies import torch_dtype
@@ -33,14 +32,15 @@ from perfguard_suites.split_rpc.time_model import (
     transport_of,
 )
 from perfguard_suites.split_rpc.timeline import Timeline
-from perfguard_suites.transport.dtypes import from_torch, to_torch
+from perfguard_suites.transport.dtypes import from_torch, resolve, to_torch
 from perfguard_suites.transport.latency_model import SizePoint
 
 KIB, MIB = 1024, 1024 * 1024
 _PAIRS = ((4, 4), (4 * KIB, 4 * KIB), (64 * KIB, 64 * KIB), (512 * KIB, 64), (64, 512 * KIB), (MIB, MIB), (2 * MIB, 64))
 _EDGES = ((64, 3 * MIB),)
 _SEVERAL, _SEVERAL_BYTES = 3, 64 * KIB  # tensors of one reply, and bytes of each
-_REPEATS = 3
+_REPEATS, _REPEATS_SMALL = 4, 10  # the first of them is dropped: its words are not known to both ends yet
+FULL = "float32"
 # A relay comes after a product that is no part of it: of one row where messages are as small as a decode step's.
 _SMALL, _ROWS = 16 * KIB, 64
 _STEP = (128, 768)  # of the client's between two calls
@@ -55,6 +55,7 @@ class MicroSweeps:
     prompt: int
     _calls: dict[tuple[Transport, int, int], list[float]] = field(default_factory=dict)
     _several: dict[Transport, list[tuple[float, float]]] = field(default_factory=dict)
+    _casts: dict[tuple[str, int], list[tuple[float, float]]] = field(default_factory=dict)
     _points: dict[tuple[tuple[str, float], ...], list[float]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -85,8 +86,9 @@ class MicroSweeps:
             for program in self._programs
             for point in micro_calls.measure(self._client, self.config, program, self.prompt + 2)
         ]
+        self._converted()
         guarded = micro_guards.points(self.config, self.splits, self.prompt)
-        for features, seconds in (*singles, *self._own.points(), *self._casts(), *guarded):
+        for features, seconds in (*singles, *self._own.points(), *guarded):
             self._points.setdefault(tuple(sorted(features.items())), []).append(seconds)
 
     def fit(self) -> TimeModel:
@@ -98,19 +100,23 @@ class MicroSweeps:
         for transport, pairs in self._several.items():
             more_s = max(1e-9, fmean(several - one for one, several in pairs))
             points.append(Point({more_tensors(transport): _SEVERAL - 1.0}, more_s))
+        for (wire, elements), pairs in self._casts.items():
+            more_s = max(1e-9, fmean(converted - plain for plain, converted in pairs))
+            points.append(Point({f"{wire} casts": 2.0, wire: 2.0 * elements}, more_s))
         return fit(transports, points)
 
     # -- one call each
 
-    def _relay(self, transport: Transport, sent: int, received: int, count: int = 1) -> float:
+    def _relay(self, transport: Transport, sent: int, received: int, *, count: int = 1, wire: str = FULL) -> float:
         """Seconds of a call outside the server's arithmetic: the mean of some."""
         kind, loans = transport
         client = self._transports[transport]
         client.start(1, loans=loans)
+        size = torch_dtype(wire).itemsize
         rows = 1 if max(sent, received) <= _SMALL else _ROWS
-        relay = Operation(protocol.RELAY, rows=rows, elements=max(1, received // 4), count=count)
+        relay = Operation(protocol.RELAY, rows=rows, elements=max(1, received // size), count=count)
         timeline = Timeline()
-        steps = _between(relay, max(1, sent // 4), loans, client, timeline)
+        steps = _between(relay, max(1, sent // size), wire, client if loans else None, timeline)
         return self._outside(client, steps, relay.method, timeline, kind)
 
     def _by_handle(self) -> float:
@@ -121,7 +127,7 @@ class MicroSweeps:
         client.start(1, loans=False)
         relay, timeline, shape = Operation(protocol.RELAY, rows=1, elements=1), Timeline(), ((1,),)
         call = Call(relay, (), (), protocol.shapes_words(shape, shape), arena.reply(shape))
-        steps = _in_turn([call] * _REPEATS, timeline)
+        steps = _in_turn(call, arena, timeline)
         return self._outside(client, steps, call.method, timeline, client.channel.kind)
 
     def _outside(self, client: RpcClient, steps: Steps, method: str, timeline: Timeline, kind: str) -> float:
@@ -132,51 +138,38 @@ class MicroSweeps:
             if exchange.method == method:
                 stretches = call_stretches(exchange, row, shared_memory=kind == "shm").stretches
                 seconds.append(sum(s.end_ns - s.start_ns for s in stretches if s.name != COMPUTE) / 1e9)
-        return fmean(seconds)
+        return fmean(seconds[1:])
 
-    def _product(self) -> Call:
-        """A product that keeps the server busy for a while, as a pass does between any two calls."""
-        config = self.config
-        inputs = (from_torch(torch.ones(self.prompt, config.hidden)),)
-        expected = (Expected((self.prompt, config.query_width), "float32"),)
-        return Call(Operation(protocol.BATCH_LINEAR, 0, ("q_proj",)), inputs, expected)
-
-    def _seconds(self, step: Callable[[], object]) -> float:
-        """A step of the client's, after waiting for the server as in a pass: threads asleep, caches cold."""
-        taken, product = [], self._product()
-        for _ in range(_REPEATS):
-            self._client.submit(product.operation.method, product.tensors, product.expected)
-            self._client.collect()
-            begin_s = perf_counter()
-            step()
-            taken.append(perf_counter() - begin_s)
-        return fmean(taken)
-
-    def _casts(self) -> Iterator[Point]:
-        """The server's conversions; on its processors, which are this process's as well unless it has a GPU."""
-        for wire in dict.fromkeys(variant.wire for variant in self._variants if variant.wire != "float32"):
+    def _converted(self) -> None:
+        """Calls of the same bytes with and without conversions: each element that travels in half is converted once."""
+        for split in {split.variant.wire: split for split in self.splits if split.variant.wire != FULL}.values():
+            wire, transport = split.variant.wire, transport_of(split.variant)
             for rows in (self.prompt, 1):
-                wide = torch.rand(rows, self.config.intermediate)
-                narrow = wide.to(torch_dtype(wire))
-                seconds = self._seconds(partial(narrow.copy_, wide)) + self._seconds(partial(wide.copy_, narrow))
-                yield Point({f"{wire} casts": 2.0, wire: 2.0 * wide.numel()}, seconds)
+                elements = rows * self.config.intermediate
+                size = elements * torch_dtype(wire).itemsize
+                plain, converted = self._relay(transport, size, size), self._relay(transport, size, size, wire=wire)
+                self._casts.setdefault((wire, elements), []).append((plain, converted))
 
 
-def _between(relay: Operation, elements: int, loans: bool, client: RpcClient, timeline: Timeline) -> Steps:
-    """Relays, each after a step of the client's, with a tensor that was just computed."""
+def _between(relay: Operation, elements: int, wire: str, lender: RpcClient | None, timeline: Timeline) -> Steps:
+    """Relays, each after a step of the client's, with a tensor that was just computed, in lent memory if any is."""
     stream, weight = torch.rand(_STEP), torch.ones(_STEP[-1])
-    for _ in range(_REPEATS):
+    for _ in range(_REPEATS if relay.rows > 1 else _REPEATS_SMALL):
         arithmetic.rms_norm(stream, weight, 1e-5, stream)
-        array = client.channel.loan((elements,), "float32") if loans else from_torch(torch.empty(elements))
+        own = torch.empty(0 if lender else elements, dtype=torch_dtype(wire))
+        array = lender.channel.loan((elements,), resolve(wire)) if lender else from_torch(own)
         to_torch(array).zero_()
         timeline.mark("fill")
-        yield Call(relay, (array,), (Expected((relay.elements,), "float32"),) * relay.count)
+        yield Call(relay, (array,), (Expected((relay.elements,), wire),) * relay.count)
     return torch.empty(0)
 
 
-def _in_turn(calls: Sequence[Call], timeline: Timeline) -> Steps:
-    """Calls one after another, results dropped, and a mark before each."""
-    for call in calls:
-        timeline.mark("next")
+def _in_turn(call: Call, arena: DeviceArena, timeline: Timeline) -> Steps:
+    """Calls without tensors, each after a step of the client's on the device."""
+    stream, weight = torch.rand(_STEP, device=arena.device), torch.ones(_STEP[-1], device=arena.device)
+    for _ in range(_REPEATS_SMALL):
+        arithmetic.rms_norm(stream, weight, 1e-5, stream)
+        arena.wait()
+        timeline.mark("device")
         yield call
     return torch.empty(0)

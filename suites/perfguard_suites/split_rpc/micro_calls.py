@@ -35,22 +35,24 @@ def programs(config: ModelConfig, variants: Sequence[Variant], prompt: int) -> l
     """Calls in an order that the server takes from a fresh start each: of the prompt's rows, of half, of one."""
     fusions = {variant.fusion for variant in variants}
     half = max(1, prompt // 2)
-    stages = [(prompt, 0, MOST_LAYERS), (1, prompt, MOST_LAYERS)], [(half, 0, 1), (half, half, 1)]
-    makers: list[Callable[[int, int, int], Iterator[Single]]] = []
+    later = [(half, 0, 1), (half, half, 1)]
+    # A row that sees the prompt needs the prompt's keys and values in its own layer.
+    filled, free = [(prompt, 0, MOST_LAYERS), (1, prompt, MOST_LAYERS)], [(prompt, 0, 1), (1, prompt, MOST_LAYERS)]
+    makers: list[tuple[Callable[[int, int, int], Iterator[Single]], list[tuple[int, int, int]]]] = []
     maker = _Maker(config, variants)
     if fusions - {"whole_layer"}:
-        makers.append(maker.linear)
+        makers.append((maker.linear, free))
     if any("masked" in variant.protection for variant in variants):
-        makers.append(maker.masked)
+        makers.append((maker.masked, free))
     if fusions & {"qkv_scores", "trusted_minimal"}:
-        makers.append(maker.fused)
+        makers.append((maker.fused, filled))
     if "whole_layer" in fusions:
-        makers.append(maker.whole)
+        makers.append((maker.whole, filled))
     return [
         tuple(single for tokens, past, layers in stage for layer in range(min(layers, config.layers))
               for single in make(tokens, past, layer))
-        for make in makers
-        for stage in stages
+        for make, first in makers
+        for stage in (first, later)
     ]  # fmt: skip
 
 

@@ -37,6 +37,8 @@ class ServerModel:
         self.device = device
         self.weights = {name: tensor.to(device) for name, tensor in weights.items()}
         self.dtype = self.weights[EMBEDDING].dtype
+        # One product for all three: fewer threads to wake and kernels to launch. Each weight is a part of its layer's.
+        self.qkv = [self._joined(layer) for layer in range(config.layers)]
         self.transposed = {
             (layer, module): self.weights[module_weight(layer, module)].t()
             for layer in range(config.layers)
@@ -46,6 +48,17 @@ class ServerModel:
         self._masked_lock = threading.Lock()
         self.head_name = head_weight(config)
         self.head = self.weights[self.head_name]
+
+    def _joined(self, layer: int) -> Tensor:
+        """The projections of queries, keys and values of a layer side by side, (hidden, query_width + 2 kv_width)."""
+        names = [module_weight(layer, module) for module in ("q_proj", "k_proj", "v_proj")]
+        joined = torch.cat([self.weights[name] for name in names])
+        at = 0
+        for name in names:
+            rows = self.weights[name].shape[0]
+            self.weights[name] = joined[at : at + rows]
+            at += rows
+        return joined.t()
 
     def prepare_masked(self) -> None:
         """Quantise every linear weight, once: 8 bytes an element besides the weights themselves."""
@@ -181,19 +194,22 @@ class SessionOperations:
         config, layer = self._config, operation.layer
         (x,) = _expect(operation, tensors, (None, config.hidden))
         past, end = self._advance(layer, x.shape[0])
-        project = {m: torch.mm(x, self._model.transposed[layer, m]) for m in ("q_proj", "k_proj", "v_proj")}
-        cosines, sines = self._cosines[past:end], self._sines[past:end]
-        heads = arithmetic.by_head(project["q_proj"], config.heads)
-        query = arithmetic.rotate(heads, cosines, sines, torch.empty(heads.shape, dtype=x.dtype, device=x.device))
+        projected = torch.mm(x, self._model.qkv[layer])
+        turning = config.query_width + config.kv_width
+        heads, value = (
+            arithmetic.by_head(projected[:, :turning], config.heads + config.kv_heads),
+            projected[:, turning:],
+        )
+        turned = torch.empty(heads.shape, dtype=x.dtype, device=x.device)
+        arithmetic.rotate(heads, self._cosines[past:end], self._sines[past:end], turned)
+        query, keys = turned[: config.heads], self._cache.keys[layer]
         query.mul_(config.head_dim**-0.5)
-        keys = self._cache.keys[layer]
-        arithmetic.rotate(arithmetic.by_head(project["k_proj"], config.kv_heads), cosines, sines, keys[:, past:end])
+        keys[:, past:end] = turned[config.heads :]
         self._scores(query, keys[:, :end], past, operation.rows, place)
         if operation.resident:
-            values = arithmetic.by_head(project["v_proj"], config.kv_heads)
-            self._cache.values[layer][:, past:end] = values
+            self._cache.values[layer][:, past:end] = arithmetic.by_head(value, config.kv_heads)
         else:
-            place(x.shape[0], config.kv_width).copy_(project["v_proj"])
+            place(x.shape[0], config.kv_width).copy_(value)
 
     def _resident_values(self, operation: Operation, tensors: Sequence[Tensor], place: Place) -> None:
         if len(tensors) != 1:

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from perfguard_suites.split_rpc import clocks
 from perfguard_suites.split_rpc.account import PassAccount, account_of
 from perfguard_suites.split_rpc.arithmetic import relative_error
 from perfguard_suites.split_rpc.client import RpcClient
@@ -34,7 +35,10 @@ SHARED = "shm"
 
 @dataclass(frozen=True, slots=True)
 class RequestFigures:
-    """What one request came to: the passes' seconds, the traffic, and each pass's account."""
+    """What one request came to: the passes' seconds, the traffic, and each pass's account.
+
+    `clock_bound_s`: how far stamps of the two sides may be off one another; 0 where they are of one clock.
+    """
 
     prefill: PassAccount
     decode: tuple[PassAccount, ...]
@@ -42,6 +46,7 @@ class RequestFigures:
     bytes_sent: int
     bytes_received: int
     logits: tuple[torch.Tensor, ...]
+    clock_bound_s: float = 0.0
 
     @property
     def decode_step_s(self) -> float:
@@ -78,13 +83,19 @@ def run_passes(split: SplitModel, ids: torch.Tensor, prompt: int) -> list[Pass]:
     return passes
 
 
-def figures_of(passes: Sequence[Pass], split: SplitModel) -> RequestFigures:
-    """The figures of these passes; fetches the server's ledger, so call it after they have been timed."""
+def figures_of(passes: Sequence[Pass], split: SplitModel, *, one_clock: bool = True) -> RequestFigures:
+    """The figures of these passes; fetches the server's ledger, so call it after they have been timed.
+
+    `one_clock`: both processes stamp the same one; else the server's is set by the calls' own stamps.
+    """
     ledger, at, accounts = split.ledger(), 0, []
+    offset = None
+    if not one_clock:
+        offset = clocks.between([exchange for each in passes for exchange in each.timeline.exchanges])
     for each in passes:
         count = each.traffic.calls
         shared = split.variant.channel == SHARED
-        accounts.append(account_of(each.timeline, ledger[at : at + count], shared_memory=shared))
+        accounts.append(account_of(each.timeline, ledger[at : at + count], shared_memory=shared, offset=offset))
         at += count
     return RequestFigures(
         accounts[0],
@@ -93,6 +104,7 @@ def figures_of(passes: Sequence[Pass], split: SplitModel) -> RequestFigures:
         sum(each.traffic.bytes_sent for each in passes),
         sum(each.traffic.bytes_received for each in passes),
         tuple(each.logits for each in passes),
+        0.0 if offset is None else offset.bound_ns / 1e9,
     )
 
 
@@ -170,11 +182,12 @@ def _report(options: argparse.Namespace, source: ModelSource, variant: Variant, 
 def _figures(options: argparse.Namespace, source: ModelSource, split: SplitModel, ids: torch.Tensor) -> dict[str, Any]:
     """Run the requests; what the last one came to."""
     client, variant, guard, config = split.client, split.variant, split.guard, source.config()
+    one_clock = client.health()["clock"] == clocks.clock_name()
     for number in range(options.repeat):
         if isinstance(guard, MaskedGuard):
             guard.prepare(options.tokens, options.steps)
         _say(f"request {number + 1} of {options.repeat}: {options.tokens} tokens, {options.steps} steps")
-        figures = figures_of(run_passes(split, ids, options.tokens), split)
+        figures = figures_of(run_passes(split, ids, options.tokens), split, one_clock=one_clock)
     health = client.health()
     memory = {"server": int(health["peak_rss_bytes"] or 0), "client": peak_rss_bytes()}
     predicted = predict_request(config, variant, options.tokens, options.steps)
@@ -190,6 +203,7 @@ def _figures(options: argparse.Namespace, source: ModelSource, split: SplitModel
         "bytes_received": figures.bytes_received,
         "predicted": asdict(predicted),
         "unaccounted_fraction": figures.unaccounted_fraction,
+        "clock_bound_s": figures.clock_bound_s,
         "prefill": _account(figures.prefill),
         "decode": [_account(step) for step in figures.decode],
         "peak_rss_bytes": memory,

@@ -20,6 +20,7 @@ import numpy as np
 import torch
 
 from perfguard_suites.split_rpc import cuda_ipc, protocol
+from perfguard_suites.split_rpc.clocks import clock_name
 from perfguard_suites.split_rpc.device_memory import DeviceArena, Room, SharedPlaces, allocate
 from perfguard_suites.split_rpc.errors import SplitError, UnknownOperation
 from perfguard_suites.split_rpc.gpu_host import StageClock
@@ -185,6 +186,7 @@ class Session:
             "pid": os.getpid(),
             "peak_rss_bytes": peak_rss_bytes(),
             "pinned_bytes": self.pinned_bytes,
+            "clock": clock_name(),
         }
 
     def _start(self, request: Message) -> tuple[tuple[Array, ...], Mapping[str, Scalar]]:

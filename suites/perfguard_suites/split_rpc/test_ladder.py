@@ -61,6 +61,7 @@ def test_memory(perfguard: Perfguard, work: str) -> None:
     """Peak resident memory of both processes, each with nothing else in it: the client here is a process of its own."""
     model = {"off": "tiny", "full": "llama-1b"}.get(perfguard.profile, "small")
     command = [sys.executable, "-m", "perfguard_suites.split_rpc", "run", "--json", "--repeat", "1", "--model", model]
+    command += ["--tokens", "128", "--steps", "1"] if perfguard.profile != "off" else []
     if perfguard.profile == "full":  # as it would be served where memory counts
         command += ["--dtype", "bfloat16", "--tokens", "16", "--steps", "1"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=900, check=False, env=child_environment())

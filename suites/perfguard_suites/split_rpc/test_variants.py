@@ -57,6 +57,25 @@ def test_request(perfguard: Perfguard, field: Field, variant: str, work: str) ->
         direction="higher",
         gated=False,
     )
+    note_prediction(perfguard, field, variant)
+    overlap = [each.prefill.overlap.fraction for each in requests]
+    perfguard.record("overlap", overlap, unit="", kind="fraction", direction="higher", gated=False)
+    work_ratio = median(each.prefill.work_s / each.prefill.wall_s for each in requests)
+    perfguard.note(rounds_of(field))
+    perfguard.note(f"{work}: {chosen.label}; the server sees {', '.join(chosen.server_sees)}")
+    perfguard.note(f"work of both processes: {work_ratio:.2f} of the prefill's wall; overlap {median(overlap):.0%}")
+    if chosen.by_handle:
+        whole = traffic_of(predict(config, chosen, plan.prompt))
+        perfguard.note(
+            f"messages carry no tensors; a prefill hands over {whole.bytes_sent} bytes and takes {whole.bytes_received}"
+        )
+    if variant in field.offline_s:
+        perfguard.record("offline_time", field.offline_s[variant], unit="s", gated=False)
+
+
+def note_prediction(perfguard: Perfguard, field: Field, variant: str) -> None:
+    """What the model of the time said of a request beside what it took, by part."""
+    config, plan, chosen = field.plan.source.config(), field.plan, VARIANTS[variant]
     assert field.micro_model is not None
     predicted_s = field.micro_model.request_s(config, chosen, plan.prompt, plan.steps)
     measured_s = field.wall_s(variant)
@@ -71,16 +90,3 @@ def test_request(perfguard: Perfguard, field: Field, variant: str, work: str) ->
         remark=f"predicted {1e3 * predicted_s:.1f} ms, measured {1e3 * measured_s:.1f} ms",
     )
     perfguard.note(parts_beside(field, variant))
-    overlap = [each.prefill.overlap.fraction for each in requests]
-    perfguard.record("overlap", overlap, unit="", kind="fraction", direction="higher", gated=False)
-    work_ratio = median(each.prefill.work_s / each.prefill.wall_s for each in requests)
-    perfguard.note(rounds_of(field))
-    perfguard.note(f"{work}: {chosen.label}; the server sees {', '.join(chosen.server_sees)}")
-    perfguard.note(f"work of both processes: {work_ratio:.2f} of the prefill's wall; overlap {median(overlap):.0%}")
-    if chosen.by_handle:
-        whole = traffic_of(predict(config, chosen, plan.prompt))
-        perfguard.note(
-            f"messages carry no tensors; a prefill hands over {whole.bytes_sent} bytes and takes {whole.bytes_received}"
-        )
-    if variant in field.offline_s:
-        perfguard.record("offline_time", field.offline_s[variant], unit="s", gated=False)

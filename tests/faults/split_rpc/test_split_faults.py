@@ -211,6 +211,17 @@ def test_a_control_between_a_request_and_its_reply_is_refused(client: RpcClient)
     assert client.health()["model"] == "tiny"
 
 
+def test_device_memory_is_not_shared_where_there_is_none(client: RpcClient) -> None:
+    """A server on the CPU says what it lacks, and what was never shared is not computed with; the next pass is fine."""
+    with pytest.raises(RemoteError, match="needs a CUDA device"):
+        client.share(100, 100)
+    client.start(TOKENS, loans=False)
+    client.submit(f"lm_head@1x{CONFIG.hidden}>1x{CONFIG.vocabulary}", [], ())
+    with pytest.raises(RemoteError, match="no memory is shared"):
+        client.collect()
+    assert prefill(client).shape == (1, CONFIG.vocabulary)
+
+
 def test_a_server_of_another_model_is_not_talked_to(server: SplitServer) -> None:
     """Client and server compare their configurations before a token is sent."""
     with pytest.raises(ServerFailed, match="does not listen on it"):

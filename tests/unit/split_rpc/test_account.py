@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from perfguard_suites.split_rpc.account import account_of, call_stretches
-from perfguard_suites.split_rpc.clocks import best_offset, offset_of
+from perfguard_suites.split_rpc.clocks import ClockOffset, best_offset, between, offset_of
 from perfguard_suites.split_rpc.errors import BadReply
 from perfguard_suites.split_rpc.overlap import merged, overlap_of
 from perfguard_suites.split_rpc.protocol import LEDGER_COLUMNS
@@ -123,6 +123,39 @@ def test_clock_offset_is_within_its_bound_whatever_the_ways_took() -> None:
         offset_of(10, 0, 0, 5)
     with pytest.raises(ValueError, match="no exchanges"):
         best_offset([])
+
+
+def shifted(ns: int, lag: int = 0) -> tuple[Timeline, np.ndarray]:
+    """The synchronous pass with a server whose clock is ahead by `ns`, its replies' packing `lag` ns off as well."""
+    one = exchange(1, 100)
+    request = one.request._replace(arrived_ns=one.request.arrived_ns + ns, unpacked_ns=one.request.unpacked_ns + ns)
+    reply = one.reply._replace(begun_ns=220 + ns, copied_ns=230 + ns, packed_ns=240 + ns - lag)
+    timeline = timeline_of([one._replace(request=request, reply=reply)], [Stretch("norm", 0, 100)], 0, 280)
+    return timeline, np.array([row(1, 100)]) + np.array([0, *[ns] * 5])
+
+
+def test_a_server_on_another_clock_has_the_same_account() -> None:
+    """Its stamps, an hour ahead, are set by the calls' own; without that they are refused."""
+    own, same = account_of(*shifted(0), shared_memory=False), shifted(3_600_000_000_000)
+    offset = between(same[0].exchanges)
+    assert offset.bound_ns == 20
+    assert account_of(*same, shared_memory=False, offset=offset) == own
+    with pytest.raises(BadReply, match="ns before"):
+        account_of(*same, shared_memory=False)
+
+
+def test_stamps_out_of_order_within_the_clocks_bound_are_taken_for_simultaneous() -> None:
+    """By no more: what no doubt about the clocks explains is refused."""
+    timeline, ledger = shifted(0, lag=15)  # packed 5 ns before it was copied
+    for bound in (4.0, 5.0):
+        offset = ClockOffset(0.0, bound)
+        if bound < 5:
+            with pytest.raises(BadReply, match="5 ns before"):
+                account_of(timeline, ledger, shared_memory=False, offset=offset)
+        else:
+            account = account_of(timeline, ledger, shared_memory=False, offset=offset)
+            assert sum(account.path.values()) + account.unaccounted_s == pytest.approx(account.wall_s)
+            assert account.unaccounted_s >= 0
 
 
 def _stamps(values: tuple[int, ...]):
