@@ -18,7 +18,7 @@ from perfguard_suites.split_rpc.variants import QUICK, VARIANTS  # noqa: E402
 
 PLANS = {
     "off": FieldPlan(ModelSource("tiny"), prompt=8, steps=1, budget_s=0.0, least_rounds=1),
-    "quick": FieldPlan(ModelSource("small"), prompt=128, steps=3, budget_s=24.0, least_rounds=3),
+    "quick": FieldPlan(ModelSource("small"), prompt=128, steps=3, budget_s=24.0, least_rounds=3, most_sweeps=2),
     "standard": FieldPlan(ModelSource("small"), prompt=256, steps=8, budget_s=120.0, least_rounds=8),
     "full": FieldPlan(ModelSource("llama-1b"), prompt=256, steps=4, budget_s=180.0, least_rounds=2),
 }

@@ -42,7 +42,7 @@ class FieldPlan:
     """What to run: a model, a request, and for how long.
 
     At least `least_rounds` rounds, then more while one like the last still fits into `budget_s`, in which the server's
-    start and a round to warm up are counted.
+    start and a round to warm up are counted. Micro-measurements are swept in the first `most_sweeps` of them.
     """
 
     source: ModelSource
@@ -51,6 +51,7 @@ class FieldPlan:
     budget_s: float
     least_rounds: int = 3
     most_rounds: int = 60
+    most_sweeps: int = 8
     device: str = "auto"
 
 
@@ -175,6 +176,7 @@ class _Bench:
         }
         for split in self._splits.values():  # before the server goes, which may own memory of theirs
             stack.callback(split.close)
+        self._swept = 0
         self._sweeps = MicroSweeps(config, list(self._splits.values()), plan.prompt)
         self._expected = self._single(self._reference)[1]
         on_gpu = torch.cuda.is_available() and self._clients[kinds[0]].health()["device"] != "cpu"
@@ -195,8 +197,9 @@ class _Bench:
                     self._field.single_on_gpu.append(figures)
             else:
                 self._request(name, keep=keep)
-        if keep:
+        if keep and self._swept < self._plan.most_sweeps:
             self._sweeps.sweep()
+            self._swept += 1
 
     def _request(self, name: str, *, keep: bool) -> None:
         split, plan = self._splits[name], self._plan
