@@ -8,10 +8,14 @@ from perfguard.events import Subscriber
 
 
 def main() -> None:
-    """`attached`, then `COUNT UNIQUE STATE GAPS SHED`."""
+    """`attached`, `last` once the run's last event is here, then `COUNT UNIQUE STATE GAPS SHED`."""
     with Subscriber.attach(sys.argv[1], timeout_s=20) as subscriber:
         print("attached", flush=True)
-        numbers = [event["seq"] for event in subscriber]
+        numbers = []
+        for event in subscriber:
+            numbers.append(event["seq"])
+            if event["kind"] == "run_finished":
+                print("last", flush=True)
         ordered = numbers == sorted(set(numbers))
         print(len(numbers), ordered, subscriber.state, subscriber.gaps, subscriber.shed, flush=True)
 

@@ -25,6 +25,7 @@ from zmq.utils.monitor import recv_monitor_message
 from perfguard_suites.transport.errors import ChannelTimeout, ChannelUnavailable, PeerDied
 
 DEATH_NOTICE_S = 0.05
+LAST_MESSAGE_MS = 200  # what was handed over before a close may still be on its way, to a peer that lives
 ABSTRACT_NAMES = hasattr(os, "memfd_create")  # Linux: a name that leaves no file behind, whoever is killed
 PRIVATE_PREFIX = "perfguard-channel-"
 _GREETING = b"perfguard.zmq/1"
@@ -166,7 +167,11 @@ class Link:
                 frames = self.socket.recv_multipart(flags, copy=False)
             except zmq.Again:
                 deadline_ns = deadline_ns or perf_counter_ns() + int((timeout_s - DEATH_NOTICE_S) * 1e9)
-                self._missed("nothing arrived", timeout_s, deadline_ns)
+                try:
+                    self._missed("nothing arrived", timeout_s, deadline_ns)
+                except PeerDied:
+                    if not self.socket.poll(0):  # its last message may have come with the news of its end
+                        raise
                 continue
             if not self._envelope:
                 return frames
@@ -180,7 +185,7 @@ class Link:
         if not self.socket.closed:
             self.socket.disable_monitor()
             self._monitor.close(0)
-            self.socket.close(0)
+            self.socket.close(LAST_MESSAGE_MS)
             self._context.term()
         if self._directory is not None:
             with contextlib.suppress(OSError):

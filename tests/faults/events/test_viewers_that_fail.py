@@ -72,6 +72,8 @@ def test_a_stalled_viewer_neither_blocks_nor_fills_memory(
     assert int(run.do("rss")) - before_bytes < 48 * 1024 * 1024
     os.kill(stalled.pid, signal.SIGCONT)
     assert run.do("finish") == "51002"
+    assert stalled.stdout is not None
+    assert stalled.stdout.readline() == "last\n"  # a run that ends waits for no viewer: it may catch up first
     run.begin("close")
     output, _ = stalled.communicate(timeout=60)
     assert output.split() == ["51002", "True", "finished", "0", "0"]

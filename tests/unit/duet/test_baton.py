@@ -33,10 +33,11 @@ def test_turns_are_taken_in_the_order_that_was_drawn(ends: tuple[Baton, Baton]) 
     rng = random.Random(4)
     batches = [turn_orders(["a", "b"], 20, rng) for _ in range(3)]
     written: list[str] = []
-    busy = threading.Lock()
+    busy, between = threading.Lock(), threading.Barrier(2, timeout=30)  # the run hears of a batch before the next
 
     def worker(name: str, baton: Baton) -> None:
         for batch, orders in enumerate(batches):
+            between.wait()
             for _ in baton.turns(batch, as_turns(orders[name])):
                 assert busy.acquire(blocking=False)
                 written.append(name)
