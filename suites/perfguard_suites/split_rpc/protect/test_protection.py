@@ -21,7 +21,7 @@ SHAPES: dict[str, Shape] = {
 
 
 @pytest.mark.parametrize("shape", list(SHAPES))
-@pytest.mark.perfguard(limit="50%", budget_s=1.5)
+@pytest.mark.perfguard(limit="50%", budget_s=1.5, group="split_rpc")
 def test_protection(perfguard: Perfguard, shape: str) -> None:
     """Server and client of a masked call, making its masks, and both checks, each over the plain product."""
     if perfguard.enabled and perfguard.profile != "full" and shape.startswith("1b"):
