@@ -5,7 +5,8 @@ and whoever else knocks on the endpoint is neither heard nor answered. (A PAIR w
 frame, but lets the first stranger who opens a silent connection keep the real peer out. A REQ waits for ever
 for a server that was killed.) A death is an event on the socket's monitor; it is looked at whenever a wait has
 lasted `DEATH_NOTICE_S`, so that a message in time pays nothing for it and a death is noticed within twice that.
-Sockets never reconnect: whoever answers later is not the peer.
+Sockets never reconnect: whoever answers later is not the peer. That is said as a wait longer than any run and not
+as "never" (-1), which would make ZeroMQ drop the pipe with the connection, and what the peer sent last with it.
 """
 
 from __future__ import annotations
@@ -32,11 +33,12 @@ _GREETING = b"perfguard.zmq/1"
 _HIGH_WATER = 32
 _HANDSHAKE_MS = 2000  # a connection that says nothing is dropped after this
 _OVERHEAD_BYTES = 64 * 1024  # of a message that is one frame with everything in it
+_NO_RECONNECT_MS = 7 * 24 * 3600 * 1000  # ZeroMQ adds up to as much again: below 2**31
 _SLICE_MS = int(DEATH_NOTICE_S * 1e3)
 _UP = int(zmq.EVENT_HANDSHAKE_SUCCEEDED)
 _CONNECTED = int(zmq.EVENT_CONNECTED)
 _DOWN = int(zmq.EVENT_DISCONNECTED)
-_REFUSED = int(zmq.EVENT_CLOSED)  # of a connection attempt, as sockets here never try again
+_REFUSED = int(zmq.EVENT_CLOSED)  # of a connection attempt: there is only one
 
 
 class Link:
@@ -55,7 +57,7 @@ class Link:
             (zmq.SNDHWM, _HIGH_WATER),
             (zmq.RCVHWM, _HIGH_WATER),
             (zmq.MAXMSGSIZE, capacity_bytes + _OVERHEAD_BYTES),
-            (zmq.RECONNECT_IVL, -1),
+            (zmq.RECONNECT_IVL, _NO_RECONNECT_MS),
             (zmq.HANDSHAKE_IVL, _HANDSHAKE_MS),
             (zmq.RCVTIMEO, _SLICE_MS),
             (zmq.SNDTIMEO, _SLICE_MS),
@@ -127,6 +129,15 @@ class Link:
             self._dead |= seen["event"] == _DOWN and seen["value"] == self._connection
             yield int(seen["event"]), int(seen["value"])
 
+    def await_end(self, timeout_s: float) -> bool:
+        """Wait until the peer's connection is down, leaving what it sent for `recv`; False if it is up at the end."""
+        deadline_ns = perf_counter_ns() + int(timeout_s * 1e9)
+        while not self._dead and (left_ms := (deadline_ns - perf_counter_ns()) // 1_000_000) > 0:
+            self._monitor.poll(left_ms)
+            for _ in self._events():
+                pass
+        return self._dead
+
     def _missed(self, what: str, timeout_s: float, deadline_ns: int) -> None:
         for _ in self._events():
             pass
@@ -140,6 +151,8 @@ class Link:
 
     def send(self, frames: Sequence[Any], timeout_s: float, *, copy: bool) -> None:
         """Send one multipart message. Raises `PeerDied`, `ChannelTimeout`."""
+        if self._dead:
+            raise self._death()
         deadline_ns = 0
         while True:
             try:
