@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections import deque
 from collections.abc import Mapping, Sequence
 from time import perf_counter_ns
@@ -13,6 +14,7 @@ import numpy.typing as npt
 
 from perfguard_suites.split_rpc import protocol
 from perfguard_suites.split_rpc.errors import BadReply
+from perfguard_suites.split_rpc.threads import idle_cpus, spin_us
 from perfguard_suites.transport.channel import NO_ATTRIBUTES, Channel, Message, Scalar, Stamps, Tensor
 from perfguard_suites.transport.dtypes import name_of
 from perfguard_suites.transport.errors import ChannelTimeout, RemoteError
@@ -35,6 +37,7 @@ class Pending(NamedTuple):
     method: str
     expected: tuple[Expected, ...]
     sent_ns: int
+    elements: int  # of the largest tensor, either way
 
 
 class Answer(NamedTuple):
@@ -44,6 +47,10 @@ class Answer(NamedTuple):
     tensors: tuple[Tensor, ...]
     request_stamps: Stamps
     reply_stamps: Stamps
+
+
+def _largest(tensors: Sequence[Tensor], expected: tuple[Expected, ...]) -> int:
+    return max(*[tensor.size for tensor in tensors], *[math.prod(shape) for shape, _ in expected], 0, 0)
 
 
 class RpcClient:
@@ -56,6 +63,7 @@ class RpcClient:
         self.channel = channel
         self.timeout_s = timeout_s
         self.calls = 0
+        self._idle_cpus = False
         self._ids = itertools.count(1)
         self._pending: deque[Pending] = deque()
 
@@ -68,7 +76,7 @@ class RpcClient:
         """Send a request without waiting. Raises the channel's errors."""
         request_id = next(self._ids)
         self.channel.send(Message(method, tuple(tensors), NO_ATTRIBUTES, request_id), self.timeout_s)
-        pending = Pending(request_id, method, expected, perf_counter_ns())
+        pending = Pending(request_id, method, expected, perf_counter_ns(), _largest(tensors, expected))
         self._pending.append(pending)
         self.calls += 1
         return pending
@@ -80,6 +88,7 @@ class RpcClient:
         channel's errors.
         """
         pending = self._pending.popleft()
+        self.channel.spin_for(spin_us(pending.elements, idle=self._idle_cpus))
         reply = self.channel.recv(self.timeout_s)
         self._check(pending, reply)
         if reply.stamps is None or reply.request_stamps is None:
@@ -106,17 +115,36 @@ class RpcClient:
     # -- controls
 
     def health(self, timeout_s: float = 10.0) -> Mapping[str, Scalar]:
-        """Model, digest, device, dtype, threads, pid and peak resident bytes of the server."""
-        return self._control(protocol.HEALTH, {}, timeout_s).attributes
+        """Model, digest, device, dtype, threads, pid and peak resident bytes of the server.
+
+        From then on waits for replies spin where the server's threads leave a CPU to do so.
+        """
+        found = self._control(protocol.HEALTH, {}, timeout_s).attributes
+        self._idle_cpus = idle_cpus(found.get("threads"), str(found.get("device")))
+        return found
 
     def start(
-        self, positions: int, *, loans: bool, masked: bool = False, fault: str = "none", fault_at: int = 1
+        self,
+        positions: int,
+        *,
+        loans: bool,
+        threads: int = 0,
+        masked: bool = False,
+        fault: str = "none",
+        fault_at: int = 1,
     ) -> None:
         """Begin a request of at most that many positions; the server forgets earlier ones.
 
+        `threads`: of this process's own steps, 0 if unknown: beside them the server may spin where a CPU is left.
+
         `fault`, one of `protocol.FAULTS`: what the server shall do wrong in operation `fault_at`, if it allows that.
         """
-        attributes: dict[str, Scalar] = {"positions": positions, "loans": loans, "masked": masked}
+        attributes: dict[str, Scalar] = {
+            "positions": positions,
+            "loans": loans,
+            "threads": threads,
+            "masked": masked,
+        }
         if fault != "none":
             attributes |= {"fault": fault, "fault_at": fault_at}
         self._control(protocol.START, attributes, self.timeout_s)

@@ -17,6 +17,7 @@ from perfguard_suites.split_rpc.config import ModelConfig
 from perfguard_suites.split_rpc.protocol import Operation
 from perfguard_suites.split_rpc.replies import torch_dtype
 from perfguard_suites.split_rpc.runner import SplitModel
+from perfguard_suites.split_rpc.threads import torch_threads
 from perfguard_suites.split_rpc.time_model import Point, add_step, style_of
 from perfguard_suites.split_rpc.timeline import Timeline
 from perfguard_suites.split_rpc.weights import norm_weight
@@ -130,6 +131,7 @@ class _After:
         self._client = split.client
         self._arena = split.trusted.arena
         self._wire = split.variant.wire
+        self._threads = split.own_threads
         self._repeats = _REPEATS_ALONE if tokens == 1 else _REPEATS
 
     def __call__(self, request: _Request, step: Callable[[list[Tensor]], object]) -> float:
@@ -147,12 +149,13 @@ class _After:
             arrays = self._client.collect().tensors
             results = [to_torch(each) for each in arrays] if arena is None else list(arena.reply(tuple(expected)))
             del arrays
-            begin_s = perf_counter()
-            step(results)
-            results.clear()
-            if arena is not None:
-                arena.wait()
-            taken.append(perf_counter() - begin_s)
+            with torch_threads(self._threads):
+                begin_s = perf_counter()
+                step(results)
+                results.clear()
+                if arena is not None:
+                    arena.wait()
+                taken.append(perf_counter() - begin_s)
         return fmean(taken)
 
 

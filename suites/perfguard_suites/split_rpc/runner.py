@@ -19,6 +19,7 @@ from perfguard_suites.split_rpc.client import RpcClient
 from perfguard_suites.split_rpc.config import ModelConfig
 from perfguard_suites.split_rpc.errors import ConfigurationError
 from perfguard_suites.split_rpc.guards import Guard
+from perfguard_suites.split_rpc.threads import own_threads, torch_threads
 from perfguard_suites.split_rpc.timeline import Exchange, Timeline
 from perfguard_suites.split_rpc.traffic import Traffic, chunk_sizes
 from perfguard_suites.split_rpc.trusted import TrustedModel
@@ -77,18 +78,31 @@ class SplitModel:
         self.client.start(
             self.trusted.positions,
             loans=self.variant.loans,
+            threads=self.own_threads,
             masked="masked" in self.variant.protection,
             fault=fault,
             fault_at=fault_at,
         )
         self.past = 0
 
-    @torch.inference_mode()
+    @property
+    def own_threads(self) -> int:
+        """Threads for this process's part of a pass: all where it makes products itself."""
+        available = torch.get_num_threads()
+        if self.guard is not None or self.variant.fusion == "linear_only":
+            return available
+        return own_threads(self.trusted.positions * self.trusted.config.intermediate, available)
+
     def forward(self, ids: Tensor) -> Pass:
         """The pass over these token ids (int64, (tokens,)) at the next positions.
 
         Raises what the client raises; the request is lost then: start another.
         """
+        with torch_threads(self.own_threads):
+            return self._forward(ids)
+
+    @torch.inference_mode()
+    def _forward(self, ids: Tensor) -> Pass:
         channel, calls = self.client.channel, self.client.calls
         sent, received = channel.payload_bytes()
         self.trusted.timeline = timeline = Timeline()

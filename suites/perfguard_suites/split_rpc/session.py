@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from perfguard_suites.split_rpc import cuda_ipc, protocol
+from perfguard_suites.split_rpc import cuda_ipc, protocol, threads
 from perfguard_suites.split_rpc.clocks import clock_name
 from perfguard_suites.split_rpc.device_memory import DeviceArena, Room, SharedPlaces, allocate
 from perfguard_suites.split_rpc.errors import SplitError, UnknownOperation
@@ -37,6 +37,7 @@ from perfguard_suites.transport.errors import (
     UnsendableMessage,
 )
 from perfguard_suites.transport.roundtrip import ERROR
+from perfguard_suites.transport.shm_doorbell import DEFAULT_SPIN_US
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -76,6 +77,7 @@ class Session:
     def __post_init__(self) -> None:
         self._operations = SessionOperations(self.model)
         self._on_gpu = self.model.device.startswith("cuda")
+        self._idle_cpus = False
         self._clock = StageClock(self.model.device)
         self._places: dict[str, ReplyTensors] = {}
         self._arena: DeviceArena | None = None
@@ -116,6 +118,7 @@ class Session:
         control = self._controls.get(request.method)
         if control is not None:
             tensors, attributes = control(request)
+            self.channel.spin_for(DEFAULT_SPIN_US)
             self.channel.send(Message(request.method, tensors, attributes, request.request_id, None, request.stamps))
             return
         fault = self.fault.due() if self.faults_allowed else "none"
@@ -147,6 +150,8 @@ class Session:
             results, request_id = _spoilt(fault, results, request_id)
         self.channel.send(Message(request.method, results, NO_ATTRIBUTES, request_id, None, request.stamps))
         sent_ns = perf_counter_ns()
+        elements = max(0, 0, *[array.size for array in request.tensors], *[array.size for array in results])
+        self.channel.spin_for(threads.spin_us(elements, idle=self._idle_cpus))
         if len(self.ledger) < MAX_LEDGER:
             self.ledger.append((request.request_id, ready_ns, taken_ns, computed_ns, converted_ns, sent_ns))
 
@@ -194,6 +199,7 @@ class Session:
         positions = request.attributes.get("positions")
         if type(positions) is not int:
             raise UnknownOperation("start: positions", f"{positions!r:.40} is not an integer")
+        self._idle_cpus = threads.idle_cpus(request.attributes.get("threads"))
         self.loans = bool(request.attributes.get("loans", False))
         self._places.clear()
         fault, at = request.attributes.get("fault", "none"), request.attributes.get("fault_at", 1)

@@ -70,10 +70,14 @@ def fit_costs(points: Sequence[Point]) -> Costs:
 
 @dataclass(frozen=True, slots=True)
 class TimeModel:
-    """The fitted costs: of calls by transport, and of everything else by feature."""
+    """The fitted costs: of calls by transport, and of everything else by feature.
+
+    `apart`: the server computes on processors of its own, a GPU, so that chunks in flight hide it.
+    """
 
     transports: Mapping[Transport, LatencyModel]
     costs: Costs
+    apart: bool = False
 
     def request_s(self, config: ModelConfig, variant: Variant, prompt: int, steps: int) -> float:
         """Seconds of a request: the prefill of a prompt and its decode steps."""
@@ -90,13 +94,11 @@ class TimeModel:
         calls = predict(config, variant, tokens, past)
         own, compute, between = pass_features(config, variant, calls, tokens, past)
         costs = self.costs
-        return dict(
-            zip(
-                PARTS,
-                (costs.seconds(own), costs.seconds(compute), costs.seconds(between) + self.calls_s(variant, calls)),
-                strict=True,
-            )
-        )
+        own_s, compute_s = costs.seconds(own), costs.seconds(compute)
+        between_s = costs.seconds(between) + self.calls_s(variant, calls)
+        if self.apart and len(chunk_sizes(tokens, variant.chunks)) > 1:
+            compute_s = exposed_s(compute_s, own_s + between_s, len(calls))
+        return dict(zip(PARTS, (own_s, compute_s, between_s), strict=True))
 
     def calls_s(self, variant: Variant, calls: Sequence[CallShape]) -> float:
         """What these calls' transport takes."""
@@ -106,13 +108,23 @@ class TimeModel:
         return float(model.predict_s(sent, received).sum())
 
 
-def fit(transports: Mapping[Transport, Sequence[SizePoint]], points: Sequence[Point]) -> TimeModel:
-    """The model from micro-measurements of calls by transport and of everything else."""
+def exposed_s(hidden_s: float, hiding_s: float, stages: int) -> float:
+    """What is left to wait for of `hidden_s` beside `hiding_s` of other work, in so many stages of either in turn.
+
+    Two resources in a pipeline take as long as the longer one and a stage of the shorter, which nothing hides.
+    """
+    return max(0.0, hidden_s - hiding_s) + min(hidden_s, hiding_s) / max(1, stages)
+
+
+def fit(
+    transports: Mapping[Transport, Sequence[SizePoint]], points: Sequence[Point], *, apart: bool = False
+) -> TimeModel:
+    """The model from micro-measurements of calls by transport and of everything else. `apart`: see `TimeModel`."""
     models = {
         key: fit_transport(sizes) if any(size.sent_bytes for size in sizes) else _of_empty(key[0], sizes)
         for key, sizes in transports.items()
     }
-    return TimeModel(models, fit_costs(points))
+    return TimeModel(models, fit_costs(points), apart)
 
 
 def _of_empty(name: str, sizes: Sequence[SizePoint]) -> LatencyModel:

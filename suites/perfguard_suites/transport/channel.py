@@ -87,6 +87,9 @@ class Channel(Protocol):
         Where messages own their memory (ZeroMQ) there is nothing to hand back: the tensor as it is.
         """
 
+    def spin_for(self, spin_us: float) -> None:
+        """Let `recv` keep a CPU busy for so long before it sleeps, from now on; without effect where it only sleeps."""
+
     def payload_bytes(self) -> tuple[int, int]:
         """Tensor payload bytes (sent, received) so far: exact, no metadata."""
 

@@ -58,6 +58,10 @@ class _SharedChannel:
         """Mark a received tensor (this very object) to travel back as it lies; do not use it after the send."""
         return self._tensors.hand_back(tensor)
 
+    def spin_for(self, spin_us: float) -> None:
+        """Let `recv` keep a CPU busy for so long before it sleeps, from now on; `shm-zmq` only sleeps."""
+        self._doorbell.spin_for(spin_us)
+
     def payload_bytes(self) -> tuple[int, int]:
         """Tensor payload bytes (sent, received) so far."""
         return self._tensors.sent_bytes, self._tensors.received_bytes

@@ -14,6 +14,7 @@ The order of memory, which everything here rests on:
 
 from __future__ import annotations
 
+import os
 import socket
 import struct
 import threading
@@ -43,12 +44,14 @@ class Spin:
     up to `_REACH` budgets.
     """
 
-    __slots__ = ("_budget_ns", "_failures", "_pause", "_reach_ns", "_skip", "enabled")
+    __slots__ = ("_budget_ns", "_failures", "_pause", "_reach_ns", "_skip", "enabled", "yields")
 
     def __init__(self, spin_us: float) -> None:
         self._budget_ns = int(spin_us * 1e3) if TOTAL_STORE_ORDER else 0
         self.enabled = self._budget_ns > 0
         self._reach_ns = self._budget_ns
+        # Whom it just woke may have been put on this very CPU, and would wait there for the scheduler's next tick.
+        self.yields = self._budget_ns > _REACH * DEFAULT_SPIN_US * 1e3
         self._skip = 0
         self._failures = 0
         self._pause = _PAUSE_FIRST
@@ -89,12 +92,20 @@ class Doorbell:
         self._connection = connection
         self._own = own.words
         self._peer = peer.words
-        self._spin = Spin(spin_us)
+        self._spins: dict[float, Spin] = {}
+        self.spin_for(spin_us)
         lock = threading.Lock()
         self._acquire, self._release = lock.acquire, lock.release
         self._name = name
         self._timeout_us = -1
         self._closed = False
+
+    def spin_for(self, spin_us: float) -> None:
+        """Spin for so long from now on; what was learnt about each budget is kept."""
+        spin = self._spins.get(spin_us)
+        if spin is None:
+            spin = self._spins[spin_us] = Spin(spin_us)
+        self._spin = spin
 
     def fence(self) -> None:
         """Order all memory accesses before it before all after it.
@@ -115,10 +126,13 @@ class Doorbell:
 
     def _spun(self, consumed: int, until_ns: int) -> bool:
         words = self._peer
+        yields = self._spin.yields
         while perf_counter_ns() < until_ns:
             for _ in range(_LOOKS):
                 if words[SENT] != consumed:
                     return True
+            if yields:
+                os.sched_yield()
         return False
 
     def wake_writer(self) -> None:

@@ -59,6 +59,9 @@ class _ZmqChannel:
         """The tensor as it is: its message owns its memory."""
         return tensor
 
+    def spin_for(self, spin_us: float) -> None:
+        """Without effect: ZeroMQ's own thread takes what arrives."""
+
     def payload_bytes(self) -> tuple[int, int]:
         """Tensor payload bytes (sent, received) so far."""
         return self._sent_bytes, self._received_bytes

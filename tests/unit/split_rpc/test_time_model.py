@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from perfguard.stats.quantiles import Interval
@@ -13,6 +15,7 @@ from perfguard_suites.split_rpc.time_model import (
     Point,
     TimeModel,
     compute_features,
+    exposed_s,
     fit,
     fit_costs,
     transport_of,
@@ -61,6 +64,25 @@ def test_transport_is_paid_for_each_call_and_byte() -> None:
     calls = predict(CONFIG, variant, 16)
     expected = sum(1e-4 + 2e-9 * call.sent_bytes + 1e-9 * call.received_bytes for call in calls)
     assert model(nothing=1e-9).request_s(CONFIG, variant, 16, 0) == pytest.approx(expected, rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("hidden_s", "hiding_s", "stages", "left_s"), [(4.0, 10.0, 8, 0.5), (10.0, 4.0, 8, 6.5), (3.0, 3.0, 1, 3.0)]
+)
+def test_chunks_in_flight_hide_a_gpu_but_for_one_stage(
+    hidden_s: float, hiding_s: float, stages: int, left_s: float
+) -> None:
+    """Two resources in a pipeline take the longer one's time and one stage of the shorter."""
+    assert exposed_s(hidden_s, hiding_s, stages) == pytest.approx(left_s)
+
+
+def test_products_of_a_pipelined_pass_are_hidden_only_where_they_are_apart() -> None:
+    """On one set of CPUs work in flight adds up; on a GPU it does not, and only where chunks are in flight."""
+    together = model(flops=1e-9, own_float32_norm_steps=1e-4)
+    apart = replace(together, apart=True)
+    piped, serial = VARIANTS["minimal-pipelined"], VARIANTS["local-embedding"]
+    assert apart.request_s(CONFIG, piped, 16, 0) < together.request_s(CONFIG, piped, 16, 0)
+    assert apart.request_s(CONFIG, serial, 16, 0) == together.request_s(CONFIG, serial, 16, 0)
 
 
 def test_the_same_products_are_counted_however_they_are_fused() -> None:

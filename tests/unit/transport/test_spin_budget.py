@@ -6,7 +6,7 @@ import itertools
 
 import pytest
 
-from perfguard_suites.transport.shm_doorbell import Spin
+from perfguard_suites.transport.shm_doorbell import DEFAULT_SPIN_US, Spin
 from perfguard_suites.transport.shm_region import TOTAL_STORE_ORDER
 
 pytestmark = pytest.mark.skipif(not TOTAL_STORE_ORDER, reason="spins only where stores keep their order")
@@ -58,3 +58,9 @@ def test_no_budget_never_spins() -> None:
     spin = Spin(0)
     spin.blocked(10_000)
     assert budgets(spin, 100) == [0] * 100
+
+
+def test_a_long_spin_gives_way_and_a_short_one_does_not() -> None:
+    """A peer that was just woken on this CPU runs at once beside a long spin; a short one is over before that helps."""
+    assert Spin(3000).yields
+    assert not Spin(DEFAULT_SPIN_US).yields

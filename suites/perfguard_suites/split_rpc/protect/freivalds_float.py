@@ -24,7 +24,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from scipy.stats import chi2
+from scipy.special import chdtr, chdtri  # scipy.stats takes a second to import, in both processes
 
 from perfguard_suites.split_rpc.protect.entropy import Entropy, SystemEntropy, normals
 from perfguard_suites.split_rpc.protect.errors import MalformedReply, ServerLied, UnquantisableInput
@@ -139,7 +139,7 @@ def float_check(
     if not math.isfinite(squares):
         raise UnquantisableInput(name, "a weight holds NaN or infinity", "look at the checkpoint")
     relative = growth(inputs, arithmetic, deterministic)
-    quantile = float(chi2.isf(alarm, columns))
+    quantile = float(chdtri(columns, alarm))
     own = _own_error(inputs, coefficients)
     return FloatCheck(name, coefficients, digest, math.sqrt(squares), relative, own, quantile, arithmetic)
 
@@ -161,7 +161,7 @@ def tolerance(check: FloatCheck, x: torch.Tensor, replies: Sequence[torch.Tensor
 
 def miss_probability(check: FloatCheck, excess: float) -> float:
     """The probability that a row error of `excess` times `tolerance` passes one check."""
-    return float(chi2.cdf(check.quantile / excess**2, check.columns)) if excess > 0 else 1.0
+    return float(chdtr(check.columns, check.quantile / excess**2)) if excess > 0 else 1.0
 
 
 def verify_float(check: FloatCheck, x: torch.Tensor, replies: Sequence[torch.Tensor]) -> None:
