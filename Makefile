@@ -10,7 +10,7 @@ WORKERS ?= 2
 .DEFAULT_GOAL := help
 QUALITY ?=
 QUALITY_VENV ?= .venv-quality
-.PHONY: help venv perf test lint dashboard baselines quality goals bisect kills docs-pictures clean
+.PHONY: help venv perf test lint dashboard baselines quality goals long bisect kills docs-pictures clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -30,6 +30,9 @@ perf: $(STAMP)  ## run the performance suites against the committed baselines, w
 
 test: $(STAMP) lint  ## lint, type-check and test everything (under 10 minutes)
 	$(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
+
+long: $(STAMP)  ## the tests that take a minute or more each
+	$(BIN)/python -m pytest -n $(WORKERS) -m long tests $(ARGS)
 
 lint: $(STAMP)  ## ruff, mypy --strict, import-linter, workflow files, sizes
 	$(BIN)/ruff check .

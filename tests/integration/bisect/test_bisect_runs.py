@@ -98,25 +98,33 @@ def busy(project: Project) -> None:
     (project.top / "src" / "thing" / "__init__.py").write_text("CALLS = 99\n")
 
 
-def test_one_commit_of_64_is_found_among_broken_ones(tmp_path: Path) -> None:
-    """Six steps and the skips; a broken commit and one without the case are skipped with the reason."""
-    project = Project(tmp_path, MadeHistory(64, slower=41, broken={32}, lacking={39}, tests=COUNTED))
+@pytest.mark.parametrize(
+    ("commits", "slower", "broken", "lacking", "steps"),
+    [(16, 11, 8, 9, 4), pytest.param(64, 41, 32, 39, 6, marks=pytest.mark.long)],
+)
+def test_one_commit_is_found_among_broken_ones(
+    tmp_path: Path, commits: int, slower: int, broken: int, lacking: int, steps: int
+) -> None:
+    """As many steps as doublings, and the skips; a broken commit and one without the case are skipped, and why."""
+    history = MadeHistory(commits, slower=slower, broken={broken}, lacking={lacking}, tests=COUNTED)
+    project = Project(tmp_path, history)
     busy(project)
     document, text = project.run("c1", "main", "--", CALLS)
-    assert (document["conclusion"], document["first_slower"]) == ("found", project.id_of(41))
+    assert (document["conclusion"], document["first_slower"]) == ("found", project.id_of(slower))
     skipped = {step["commit"]: step["reason"] for step in document["steps"] if step["answer"] == "skip"}
-    assert skipped.keys() == {project.id_of(32), project.id_of(39)}
-    assert "SyntaxError" in skipped[project.id_of(32)]
-    assert skipped[project.id_of(39)] == "the case is missing"
-    assert len(document["steps"]) <= 6 + len(skipped) + 1
+    assert skipped.keys() == {project.id_of(broken), project.id_of(lacking)}
+    assert "SyntaxError" in skipped[project.id_of(broken)]
+    assert skipped[project.id_of(lacking)] == "the case is missing"
+    assert len(document["steps"]) <= steps + len(skipped) + 1
     assert (document["neighbours"]["commit"], document["neighbours"]["against"]) == (
-        project.id_of(41),
-        project.id_of(40),
+        project.id_of(slower),
+        project.id_of(slower - 1),
     )
     assert "Do more" in text
     assert "calls: 7 -> 8 (exact)" in text
 
 
+@pytest.mark.long
 def test_a_slower_commit_is_found_with_its_phase(tmp_path: Path) -> None:
     """Twice the work, measured: the commit and the phase that did it, or on a busy machine that it cannot be told."""
     project = Project(tmp_path, MadeHistory(3, slower=2, factor=2.0))

@@ -110,7 +110,9 @@ def metrics(document: dict[str, Any]) -> dict[str, Any]:
 def test_a_slower_working_tree_is_found_with_its_phase(project: Project) -> None:
     """Uncommitted changes are the new side: 1 ms become 2, exit 1, the phase named with over 90 % of the change."""
     project.write(ms=2)
-    document, text = project.run("--perfguard-against=HEAD", "--perfguard-seconds=120", status=1)
+    document, text = project.run(
+        "--perfguard-against=HEAD", "--perfguard-seconds=120", "--perfguard-alpha=10%", status=1
+    )
     found = metrics(document)["time"]
     assert found["verdict"] == "slower"
     assert 1.3 < found["change"]["ratio"] < 3
