@@ -1,0 +1,35 @@
+"""The ladder: a serving stack measured one component at a time, with losses that add up. Knows no torch, no pytest.
+
+A stage is the stack up to one component, as a function from a `Load` to a `StageRun`. `measure` runs all stages in
+turn, in random order, and compares them within each round.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from perfguard.lazy import lazy_exports
+
+if TYPE_CHECKING:
+    from perfguard.ladder.model import Forward as Forward
+    from perfguard.ladder.model import Load as Load
+    from perfguard.ladder.model import RequestTimes as RequestTimes
+    from perfguard.ladder.model import Stage as Stage
+    from perfguard.ladder.model import StageRun as StageRun
+    from perfguard.ladder.model import stage as stage
+    from perfguard.ladder.result import Ladder as Ladder
+    from perfguard.ladder.rounds import measure as measure
+
+_HOMES = {
+    "Forward": "perfguard.ladder.model",
+    "Load": "perfguard.ladder.model",
+    "RequestTimes": "perfguard.ladder.model",
+    "Stage": "perfguard.ladder.model",
+    "StageRun": "perfguard.ladder.model",
+    "stage": "perfguard.ladder.model",
+    "Ladder": "perfguard.ladder.result",
+    "measure": "perfguard.ladder.rounds",
+}
+__all__ = ["Forward", "Ladder", "Load", "RequestTimes", "Stage", "StageRun", "measure", "stage"]
+
+__getattr__ = lazy_exports(__name__, _HOMES)

@@ -1,0 +1,147 @@
+"""The rounds: every stage in turn, in random order and then in its reverse, until the ratios are narrow enough.
+
+A stage that was measured minutes after another on a shared machine says nothing about it; within a round it does.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Callable, Sequence
+from time import perf_counter
+
+from perfguard.errors import LadderError
+from perfguard.ladder.model import Load, Stage, StageRun
+from perfguard.ladder.result import Ladder, LadderRound
+from perfguard.ladder.terms import profile_of
+
+# Half the width of each adjacent ratio's interval: a loss of 3 % is then three times as far from none.
+NARROW = 0.01
+FEWEST_ROUNDS = 6  # below that, no interval of a median reaches 95 %
+FLOOR_ROUNDS = 2
+MOST_ROUNDS = 200
+# Others' share of all CPUs from which a round is disturbed, and the least time that the kernel's ticks can tell.
+DISTURBED_SHARE = 0.05
+SHORTEST_DISTURBANCE_S = 0.03
+
+Meter = Callable[[], tuple[float, float]]
+
+
+def measure(
+    stages: Sequence[Stage],
+    load: Load,
+    *,
+    rounds: int | None = None,
+    budget_s: float,
+    seed: int = 0,
+    say: Callable[[str], None] = lambda _: None,
+    meter: Meter | None = None,
+) -> Ladder:
+    """Run the stages in turn and compare them.
+
+    One round warms up and is not counted. Then exactly `rounds`, or, with None, as many as `budget_s` allows (the
+    warm-up counts against it), fewer where every adjacent ratio is known to 1 % sooner. Orders are random, reproducible
+    by `seed`; every second round runs in the reverse of the one before. `meter` reads the shares of all CPUs that
+    others and the hypervisor took since its last reading (default: from the kernel).
+
+    Raises `LadderError` for a stage whose component, or one below it, was not called; for a run that cannot be; for
+    stages that generate different numbers of tokens. What a stage raises comes through.
+    """
+    _check_stages(stages, rounds)
+    read = _default_meter() if meter is None else meter
+    rng = random.Random(seed)
+    begun_s = perf_counter()
+    say(f"warm-up: {len(stages)} stages, {load.requests} requests of {load.prompt_tokens} + {load.new_tokens} tokens")
+    _round(stages, [stage.name for stage in stages], load, read)
+    done: list[LadderRound] = []
+    order: list[str] = []
+    round_s = perf_counter() - begun_s
+    while len(done) < (MOST_ROUNDS if rounds is None else rounds):
+        over = perf_counter() - begun_s + round_s > budget_s
+        if rounds is None and over and len(done) >= FLOOR_ROUNDS:
+            break
+        order = order[::-1] if len(done) % 2 else rng.sample([stage.name for stage in stages], len(stages))
+        round_begun_s = perf_counter()
+        done.append(_round(stages, order, load, read))
+        round_s = perf_counter() - round_begun_s
+        say(_told(done, rounds, Ladder(tuple(stages), load, tuple(done))))
+        if rounds is None and len(done) >= FEWEST_ROUNDS and not len(done) % 2 and _narrow(stages, load, done):
+            break
+    return Ladder(tuple(stages), load, tuple(done))
+
+
+def _round(stages: Sequence[Stage], order: Sequence[str], load: Load, read: Meter) -> LadderRound:
+    by_name = {stage.name: (index, stage) for index, stage in enumerate(stages)}
+    runs: dict[str, StageRun] = {}
+    read()
+    begun_s = perf_counter()
+    for name in order:
+        index, stage = by_name[name]
+        runs[name] = run = stage.run(load)
+        check_run(stages[: index + 1], run)
+    wall_s = perf_counter() - begun_s
+    others, steal = read()
+    _check_tokens(runs)
+    cpus = os.cpu_count() or 1
+    taken = others + steal
+    disturbed = taken > DISTURBED_SHARE and taken * cpus * wall_s > SHORTEST_DISTURBANCE_S
+    return LadderRound(tuple(order), runs, taken * cpus, disturbed)
+
+
+def check_run(path: Sequence[Stage], run: StageRun) -> None:
+    """Raise `LadderError` if a run of `path[-1]` cannot be, or a component of `path` was not called in it."""
+    name = path[-1].name
+    if not (run.tokens > 0 and run.wall_s > 0):
+        raise LadderError(
+            f"stage {name}", f"{run.tokens} tokens in {run.wall_s!r} s", "a run generates tokens in some time"
+        )
+    for stage in path:
+        if stage.component and run.calls.get(stage.component, 0) <= 0:
+            counted = ", ".join(f"{component} {count}" for component, count in run.calls.items()) or "none"
+            raise LadderError(
+                f"stage {name}",
+                f"{stage.component} was not on the path: it counted no call (counted: {counted})",
+                "a stage that bypasses its component measures something else",
+            )
+    try:
+        profile_of(run)
+    except ValueError as error:
+        raise LadderError(f"stage {name}", str(error), "all its times must be of one clock") from None
+
+
+def _check_tokens(runs: dict[str, StageRun]) -> None:
+    tokens = {name: run.tokens for name, run in runs.items()}
+    if len(set(tokens.values())) > 1:
+        told = ", ".join(f"{name} {count}" for name, count in tokens.items())
+        raise LadderError("ladder", f"stages generated different numbers of tokens: {told}", "ignore end-of-sequence")
+
+
+def _check_stages(stages: Sequence[Stage], rounds: int | None) -> None:
+    names = [stage.name for stage in stages]
+    if not names:
+        raise LadderError("ladder", "no stages", "give one at least")
+    if len(set(names)) < len(names):
+        raise LadderError("ladder", f"two stages of one name among {', '.join(names)}", "name each differently")
+    if rounds is not None and rounds < 1:
+        raise LadderError("ladder: rounds", f"{rounds} is too few", "give 1 at least")
+
+
+def _narrow(stages: Sequence[Stage], load: Load, done: Sequence[LadderRound]) -> bool:
+    ladder = Ladder(tuple(stages), load, tuple(done))
+    return all(ladder.over_previous(name).relative_half_width <= NARROW for name in ladder.names)
+
+
+def _told(done: Sequence[LadderRound], rounds: int | None, ladder: Ladder) -> str:
+    of = "" if rounds is None else f"/{rounds}"
+    speeds = ", ".join(
+        f"{name} {ladder.rounds[-1].runs[name].tokens / ladder.rounds[-1].runs[name].wall_s:.1f}"
+        for name in ladder.names
+    )
+    disturbed = f" (disturbed: others took {done[-1].other_cores:.2f} cores)" if done[-1].disturbed else ""
+    return f"round {len(done)}{of}: tokens/s {speeds}{disturbed}"
+
+
+def _default_meter() -> Meter:
+    from perfguard.noise import NoiseMeter
+
+    return NoiseMeter().read
