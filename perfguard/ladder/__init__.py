@@ -24,11 +24,13 @@ if TYPE_CHECKING:
     from perfguard.ladder.recording import Recording as Recording
     from perfguard.ladder.result import Ladder as Ladder
     from perfguard.ladder.rounds import measure as measure
+    from perfguard.ladder.served import endpoint_stage as endpoint_stage
 
 _HOMES = {
     "Endpoint": "perfguard.ladder.endpoint",
     "Limits": "perfguard.ladder.latency",
     "Recording": "perfguard.ladder.recording",
+    "endpoint_stage": "perfguard.ladder.served",
     "parse_endpoint": "perfguard.ladder.endpoint",
     "run_load": "perfguard.ladder.client",
     "Forward": "perfguard.ladder.model",
@@ -50,6 +52,7 @@ __all__ = [
     "RequestTimes",
     "Stage",
     "StageRun",
+    "endpoint_stage",
     "measure",
     "parse_endpoint",
     "run_load",

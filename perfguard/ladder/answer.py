@@ -103,10 +103,16 @@ class Answer:
             kind = self.content_type or "no content type"
             return f"answered with {kind} instead of text/event-stream: it does not stream ({self.said()[:120]})"
         if self.error:
-            return f"the stream reports an error after {len(self.token_s)} tokens: {self.error}"
+            return self.broken("")
         if not self.done and not self.finish:
             return f"the stream was cut after {len(self.token_s)} tokens, without a finish reason or [DONE]"
         return "" if self.token_s else "the stream ended without a token"
+
+    def broken(self, problem: str) -> str:
+        """What ended an answer that is not complete: the server's own word where it gave one."""
+        if self.error:
+            return f"the stream reports an error after {len(self.token_s)} tokens: {self.error}"
+        return f"the stream was cut after {len(self.token_s)} tokens: {problem}" if self.status == 200 else problem
 
     def said(self) -> str:
         """The server's own words in an answer that is no stream."""

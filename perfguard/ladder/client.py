@@ -150,9 +150,8 @@ class _Client:
             except HttpError as error:
                 if connection.answers and not error.received:
                     continue
-                raise self._failure(
-                    f"request {index + 1} of {self.load.requests}, after {len(answer.token_s)} tokens: {error}", ""
-                ) from None
+                problem = answer.broken(str(error))
+                raise self._failure(f"request {index + 1} of {self.load.requests}: {problem}", "") from None
             finally:
                 self.busy.discard(connection)
             if connection.open:

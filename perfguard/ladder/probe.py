@@ -88,7 +88,8 @@ async def _once(endpoint: Endpoint, request: bytes) -> Answer:
     try:
         await asyncio.wait_for(connection.ask(request, answer.head, answer.body), endpoint.timeout_s)
     except HttpError as error:
-        raise EndpointError(endpoint.origin, str(error), "does an HTTP server listen there, and is it up?") from None
+        advice = "" if answer.status else "does an HTTP server listen there, and is it up?"
+        raise EndpointError(endpoint.origin, answer.broken(str(error)), advice) from None
     except asyncio.TimeoutError:
         raise EndpointError(endpoint.origin, f"no whole answer within {endpoint.timeout_s:g} s", "") from None
     finally:

@@ -85,7 +85,7 @@ class SseServer:
         return True
 
     async def _tokens(self, writer: asyncio.StreamWriter, model: str, tokens: int, chat: bool) -> bool:
-        count = {"short": tokens // 2, "endless": 1_000_000, "burst": tokens // 5}.get(model, tokens)
+        count = {"short": tokens // 2, "endless": 1_000_000, "burst": max(1, tokens // 5)}.get(model, tokens)
         for index in range(count):
             await asyncio.sleep(self.token_s)
             text = f" t{index}"
