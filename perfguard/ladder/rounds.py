@@ -49,7 +49,7 @@ def measure(
     `same_tokens`, for stages that generate different numbers of tokens. What a stage raises comes through.
     """
     _check_stages(stages, rounds)
-    read = _default_meter() if meter is None else meter
+    read = kernel_meter() if meter is None else meter
     rng = random.Random(seed)
     begun_s = perf_counter()
     say(f"warm-up: {len(stages)} stages, {load.requests} requests of {load.prompt_tokens} + {load.new_tokens} tokens")
@@ -75,19 +75,14 @@ def _round(stages: Sequence[Stage], order: Sequence[str], load: Load, read: Mete
     by_name = {stage.name: (index, stage) for index, stage in enumerate(stages)}
     runs: dict[str, StageRun] = {}
     read()
-    begun_s = perf_counter()
     for name in order:
         index, stage = by_name[name]
         runs[name] = run = stage.run(load)
         check_run(stages[: index + 1], run)
-    wall_s = perf_counter() - begun_s
-    others, steal = read()
+    taken = sum(read())
     if same_tokens:
         _check_tokens(runs)
-    cpus = os.cpu_count() or 1
-    taken = others + steal
-    disturbed = taken > DISTURBED_SHARE and taken * cpus * wall_s > SHORTEST_DISTURBANCE_S
-    return LadderRound(tuple(order), runs, taken * cpus, disturbed)
+    return LadderRound(tuple(order), runs, taken * (os.cpu_count() or 1), taken > DISTURBED_SHARE)
 
 
 def check_run(path: Sequence[Stage], run: StageRun) -> None:
@@ -143,7 +138,21 @@ def _told(done: Sequence[LadderRound], rounds: int | None, ladder: Ladder) -> st
     return f"round {len(done)}{of}: tokens/s {speeds}{disturbed}"
 
 
-def _default_meter() -> Meter:
+def kernel_meter(measured: Sequence[int] = ()) -> Meter:
+    """What others and the hypervisor took of all CPUs, by the kernel's account; its ticks alone count as nothing.
+
+    `measured`: ids of processes that are no others, beside this one and its descendants.
+    """
     from perfguard.noise import NoiseMeter
 
-    return NoiseMeter().read
+    noise = NoiseMeter(measured)
+    read_s = perf_counter()
+
+    def read() -> tuple[float, float]:
+        nonlocal read_s
+        took_s, read_s = perf_counter() - read_s, perf_counter()
+        others, steal = noise.read()
+        told = (others + steal) * (os.cpu_count() or 1) * took_s > SHORTEST_DISTURBANCE_S
+        return (others, steal) if told else (0.0, 0.0)
+
+    return read
