@@ -30,7 +30,7 @@ examples:
   perfguard ladder --endpoint http://127.0.0.1:8000 --concurrency 1,2,4,8 --svg sweep.svg
   perfguard ladder --endpoint http://127.0.0.1:8000/v1/chat/completions --rate 2,4 --ttft-ms 200 --tpot-ms 50
 
-exit status: 0 measured; 1 the measurement or the self-test failed; 2 interrupted; 4 a bad option, or no such server or model
+exit status: 0 measured; 1 the measurement or the self-test failed; 2 interrupted; 4 a bad option, server or model
 """
 
 

@@ -8,9 +8,8 @@ server is, and latency counts from then; a client that waits for answers first w
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import random
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from itertools import accumulate
 from time import perf_counter, thread_time
 from typing import Any
@@ -22,6 +21,7 @@ from perfguard.ladder.http import Connection, HttpError
 from perfguard.ladder.model import Load, RequestTimes, StageRun
 
 CONNECT_TIMEOUT_S = 10.0
+CLOSE_TIMEOUT_S = 2.0
 MOST_CONNECTIONS = 512
 WATCH_EVERY_S = 1.0
 SAY_EVERY_S = 5.0
@@ -38,10 +38,13 @@ def run_load(endpoint: Endpoint, load: Load, say: Callable[[str], None] = lambda
 
 async def drive(endpoint: Endpoint, load: Load, say: Callable[[str], None] = lambda _: None) -> StageRun:
     """The same, on a running event loop that has nothing else to do."""
-    async with contextlib.AsyncExitStack() as stack:
-        client = _Client(endpoint, load, say)
-        stack.push_async_callback(client.close)
+    pool = Pool(endpoint)
+    client = _Client(pool, load, say)
+    try:
         return await client.run()
+    finally:
+        await client.stop()
+        await pool.close()
 
 
 def arrivals_s(load: Load) -> list[float]:
@@ -51,34 +54,69 @@ def arrivals_s(load: Load) -> list[float]:
     return list(accumulate(gaps_s))
 
 
-async def connect(endpoint: Endpoint) -> Connection:
-    """A connection to the server. Raises `EndpointError` where there is none to be had."""
-    loop = asyncio.get_running_loop()
-    opening = loop.create_connection(Connection, endpoint.host, endpoint.port, ssl=endpoint.tls_context())
-    try:
-        _, connection = await asyncio.wait_for(opening, CONNECT_TIMEOUT_S)
-    except asyncio.TimeoutError:
-        problem, advice = (
-            f"no connection within {CONNECT_TIMEOUT_S:g} s",
-            "is the address right, a firewall in between?",
-        )
-    except ConnectionRefusedError:
-        problem, advice = "connection refused", "start the server, or correct host and port"
-    except OSError as error:  # certificates and names that do not resolve among them
-        problem, advice = str(error) or type(error).__name__, "is the address right?"
-    else:
-        return connection
-    raise EndpointError(endpoint.origin, problem, advice)
+class Pool:
+    """Connections to one server: reused while they are open, all closed at the end, those half made too."""
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self.endpoint = endpoint
+        self._made: list[Connection] = []
+        self._idle: list[Connection] = []
+
+    async def close(self) -> None:
+        """Close every connection, and wait until the sockets are."""
+        closing = [closed for each in self._made if (closed := each.close()) is not None]
+        if closing:
+            await asyncio.wait(closing, timeout=CLOSE_TIMEOUT_S)
+
+    @property
+    def made(self) -> Sequence[Connection]:
+        """All connections so far."""
+        return self._made
+
+    async def take(self) -> Connection:
+        """An idle connection, or a new one."""
+        while self._idle:
+            connection = self._idle.pop()
+            if connection.open:
+                return connection
+        return await self.connect()
+
+    def give(self, connection: Connection) -> None:
+        """Keep a connection for whoever asks next."""
+        if connection.open:
+            self._idle.append(connection)
+
+    async def connect(self) -> Connection:
+        """A new connection. Raises `EndpointError` where there is none to be had."""
+        to = self.endpoint
+        opening = asyncio.get_running_loop().create_connection(self._make, to.host, to.port, ssl=to.tls_context())
+        try:
+            _, connection = await asyncio.wait_for(opening, CONNECT_TIMEOUT_S)
+        except asyncio.TimeoutError:
+            problem, advice = (
+                f"no connection within {CONNECT_TIMEOUT_S:g} s",
+                "is the address right?",
+            )
+        except ConnectionRefusedError:
+            problem, advice = "connection refused", "start the server, or correct host and port"
+        except OSError as error:  # certificates and names that do not resolve among them
+            problem, advice = str(error) or type(error).__name__, "is the address right?"
+        else:
+            return connection
+        raise EndpointError(to.origin, problem, advice)
+
+    def _make(self) -> Connection:
+        # Kept before it is connected: one that is cancelled half way would otherwise never be closed.
+        self._made.append(Connection())
+        return self._made[-1]
 
 
 class _Client:
     """One load under way."""
 
-    def __init__(self, endpoint: Endpoint, load: Load, say: Callable[[str], None]) -> None:
-        self.endpoint, self.load, self.say = endpoint, load, say
-        self.posts = [endpoint.post(load, index) for index in range(load.requests)]
-        self.idle: list[Connection] = []
-        self.busy: set[Connection] = set()
+    def __init__(self, pool: Pool, load: Load, say: Callable[[str], None]) -> None:
+        self.pool, self.endpoint, self.load, self.say = pool, pool.endpoint, load, say
+        self.posts = [self.endpoint.post(load, index) for index in range(load.requests)]
         self.times: list[RequestTimes] = []
         self.tokens = 0
         self.refused = 0
@@ -87,7 +125,8 @@ class _Client:
 
     async def run(self) -> StageRun:
         concurrency = min(self.load.concurrency, self.load.requests, MOST_CONNECTIONS)
-        self.idle = list(await asyncio.gather(*(connect(self.endpoint) for _ in range(concurrency))))
+        for connection in await asyncio.gather(*(self.pool.connect() for _ in range(concurrency))):
+            self.pool.give(connection)
         cpu_s, begin_s = thread_time(), perf_counter()
         self._start(self._watch())
         if self.load.rate_per_s is None:
@@ -106,13 +145,10 @@ class _Client:
         wall_s = max((times.token_s[-1] for times in self.times), default=perf_counter()) - begin_s
         return StageRun(wall_s, self.tokens, tuple(self.times), client_cpu_s=cpu_s, refused=self.refused)
 
-    async def close(self) -> None:
+    async def stop(self) -> None:
         for task in self.tasks:
             task.cancel()
         await asyncio.gather(*self.tasks, return_exceptions=True)
-        for connection in [*self.idle, *self.busy]:
-            connection.abort("the load has ended")
-        await asyncio.sleep(0)  # transports close in the loop's next turn
 
     def _start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         self.tasks.append(asyncio.create_task(work))
@@ -141,9 +177,8 @@ class _Client:
     async def _ask(self, index: int) -> tuple[Answer, float]:
         """The answer to a request, and when that began. A connection that the server closed while idle is replaced."""
         while True:
-            connection = self._take() or await connect(self.endpoint)
+            connection = await self.pool.take()
             answer = Answer(self.load.new_tokens)
-            self.busy.add(connection)
             begin_s = perf_counter()
             try:
                 await connection.ask(self.posts[index], answer.head, answer.body)
@@ -152,18 +187,8 @@ class _Client:
                     continue
                 problem = answer.broken(str(error))
                 raise self._failure(f"request {index + 1} of {self.load.requests}: {problem}", "") from None
-            finally:
-                self.busy.discard(connection)
-            if connection.open:
-                self.idle.append(connection)
+            self.pool.give(connection)
             return answer, begin_s
-
-    def _take(self) -> Connection | None:
-        while self.idle:
-            connection = self.idle.pop()
-            if connection.open:
-                return connection
-        return None
 
     async def _watch(self) -> None:
         """Give up connections on which nothing comes any more, and say how far the load is."""
@@ -171,11 +196,12 @@ class _Client:
         while True:
             await asyncio.sleep(min(WATCH_EVERY_S, timeout_s / 4))
             now_s = perf_counter()
-            for connection in [each for each in self.busy if now_s - each.last_s > timeout_s]:
+            busy = [each for each in self.pool.made if each.waiting]
+            for connection in [each for each in busy if now_s - each.last_s > timeout_s]:
                 connection.abort(f"nothing arrived for {timeout_s:g} s")
             if now_s - said_s >= SAY_EVERY_S:
                 said_s = now_s
-                self.say(f"{len(self.times)} of {self.load.requests} requests done, {len(self.busy)} under way")
+                self.say(f"{len(self.times)} of {self.load.requests} requests done, {len(busy)} under way")
 
     def _failure(self, problem: str, advice: str) -> EndpointError:
         return EndpointError(self.endpoint.url, problem, advice)

@@ -38,6 +38,7 @@ class Connection(asyncio.Protocol):
         self.received = 0
         self.answers = 0
         self._transport: asyncio.Transport | None = None
+        self._closed: asyncio.Future[None] | None = None
         self._answer: asyncio.Future[None] | None = None
         self._on_head: OnHead = lambda _status, _headers: None
         self._on_body: OnBody = lambda _data, _now: None
@@ -73,14 +74,22 @@ class Connection(asyncio.Protocol):
         if self._transport is not None:
             self._transport.abort()
 
+    def close(self) -> asyncio.Future[None] | None:
+        """Close at once; the future is done when the socket is closed, None where there never was one."""
+        self.abort("closed")
+        return self._closed
+
     # -- asyncio.Protocol
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep the transport."""
         self._transport = cast("asyncio.Transport", transport)
+        self._closed = asyncio.get_running_loop().create_future()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """An answer that only ends with its connection is complete now; any other is cut."""
+        if self._closed is not None and not self._closed.done():
+            self._closed.set_result(None)
         if self._answer is not None and exc is None and self._step == self._until_close:
             self._end(None)
         else:

@@ -11,9 +11,9 @@ import psutil
 
 from perfguard.errors import EndpointError
 from perfguard.ladder.answer import Answer
-from perfguard.ladder.client import advice_on, connect
+from perfguard.ladder.client import Pool, advice_on
 from perfguard.ladder.endpoint import Endpoint
-from perfguard.ladder.http import Connection, HttpError
+from perfguard.ladder.http import HttpError
 from perfguard.ladder.model import Load
 
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
@@ -83,9 +83,9 @@ async def _with_model(endpoint: Endpoint) -> Endpoint:
 
 
 async def _once(endpoint: Endpoint, request: bytes) -> Answer:
-    connection: Connection = await connect(endpoint)
-    answer = Answer(PROBE_TOKENS)
+    answer, pool = Answer(PROBE_TOKENS), Pool(endpoint)
     try:
+        connection = await pool.connect()
         await asyncio.wait_for(connection.ask(request, answer.head, answer.body), endpoint.timeout_s)
     except HttpError as error:
         advice = "" if answer.status else "does an HTTP server listen there, and is it up?"
@@ -93,8 +93,7 @@ async def _once(endpoint: Endpoint, request: bytes) -> Answer:
     except asyncio.TimeoutError:
         raise EndpointError(endpoint.origin, f"no whole answer within {endpoint.timeout_s:g} s", "") from None
     finally:
-        connection.abort("done")
-        await asyncio.sleep(0)
+        await pool.close()
     return answer
 
 

@@ -20,6 +20,7 @@ NARROW = 0.01
 FEWEST_ROUNDS = 6  # below that, no interval of a median reaches 95 %
 FLOOR_ROUNDS = 2
 MOST_ROUNDS = 200
+MOST_TOLD = 9  # stages in a line of progress
 # Others' share of all CPUs from which a round is disturbed, and the least time that the kernel's ticks can tell.
 DISTURBED_SHARE = 0.05
 SHORTEST_DISTURBANCE_S = 0.03
@@ -65,7 +66,7 @@ def measure(
         round_begun_s = perf_counter()
         done.append(_round(stages, order, load, read, same_tokens))
         round_s = perf_counter() - round_begun_s
-        say(_told(done, rounds, Ladder(tuple(stages), load, tuple(done))))
+        say(_told(done, rounds))
         if rounds is None and len(done) >= FEWEST_ROUNDS and not len(done) % 2 and _narrow(stages, load, done):
             break
     return Ladder(tuple(stages), load, tuple(done))
@@ -82,6 +83,7 @@ def _round(stages: Sequence[Stage], order: Sequence[str], load: Load, read: Mete
     taken = sum(read())
     if same_tokens:
         _check_tokens(runs)
+    runs = {stage.name: runs[stage.name] for stage in stages}
     return LadderRound(tuple(order), runs, taken * (os.cpu_count() or 1), taken > DISTURBED_SHARE)
 
 
@@ -128,14 +130,12 @@ def _narrow(stages: Sequence[Stage], load: Load, done: Sequence[LadderRound]) ->
     return all(ladder.over_previous(name).relative_half_width <= NARROW for name in ladder.names)
 
 
-def _told(done: Sequence[LadderRound], rounds: int | None, ladder: Ladder) -> str:
-    of = "" if rounds is None else f"/{rounds}"
-    speeds = ", ".join(
-        f"{name} {ladder.rounds[-1].runs[name].tokens / ladder.rounds[-1].runs[name].wall_s:.1f}"
-        for name in ladder.names
-    )
-    disturbed = f" (disturbed: others took {done[-1].other_cores:.2f} cores)" if done[-1].disturbed else ""
-    return f"round {len(done)}{of}: tokens/s {speeds}{disturbed}"
+def _told(done: Sequence[LadderRound], rounds: int | None) -> str:
+    last = done[-1]
+    speeds = [f"{name} {run.tokens / run.wall_s:.1f}" for name, run in list(last.runs.items())[:MOST_TOLD]]
+    more = f", {len(last.runs) - MOST_TOLD} more" if len(last.runs) > MOST_TOLD else ""
+    disturbed = f" (disturbed: others took {last.other_cores:.2f} cores)" if last.disturbed else ""
+    return f"round {len(done)}{'' if rounds is None else f'/{rounds}'}: tokens/s {', '.join(speeds)}{more}{disturbed}"
 
 
 def kernel_meter(measured: Sequence[int] = ()) -> Meter:

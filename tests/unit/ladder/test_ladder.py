@@ -161,7 +161,7 @@ def test_loads_that_are_none_are_refused(field: str, value: float) -> None:
 
 def test_targets_are_met_by_the_whole_interval_only() -> None:
     """A stage at 0.986 of stage 0 meets 0.98 and misses 0.99."""
-    made = stages(VirtualClock(), (5e-3, 130e-6))
+    made = stages(VirtualClock(), (9e-3, 130e-6))
     for target, met in ((0.98, True), (0.99, False)):
         ladder = ladder_of([made[0], Stage("top", "Layer1", made[1].run, target)])
         assert ladder.target_met("top") is met
