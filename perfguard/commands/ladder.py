@@ -126,7 +126,7 @@ def _notes(facts: Facts, ladder: Ladder, loads: Sequence[Load]) -> list[str]:
     """What a reader must know beside the figures."""
     told = list(facts.notes)
     if facts.prompt_tokens:
-        told.append(f"prompts of {loads[0].prompt_tokens} words are {facts.prompt_tokens} tokens to this server")
+        told.append(f"prompts are about {facts.prompt_tokens} tokens, by the server's count")
     if not facts.counts:
         told.append("the server does not count tokens: events that carry text were counted instead")
     for name, load in zip(ladder.names, loads, strict=True):

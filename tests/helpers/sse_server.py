@@ -85,7 +85,8 @@ class SseServer:
         _event(writer, {"choices": [{"delta": {}, "text": "", "finish_reason": "length"}]})
         if model != "bare" and asked.get("stream_options"):
             done = tokens // 2 if model == "short" else tokens
-            _event(writer, {"choices": [], "usage": {"prompt_tokens": 33, "completion_tokens": done}})
+            words = len((asked["messages"][0]["content"] if chat else asked["prompt"]).split())
+            _event(writer, {"choices": [], "usage": {"prompt_tokens": 1 + 2 * words, "completion_tokens": done}})
         _chunk(writer, b": a comment\r\n\r\ndata: [DONE]\r\n\r\n")
         writer.write(b"0\r\n\r\n")
         await writer.drain()

@@ -76,6 +76,16 @@ def test_a_server_that_does_not_count_has_its_events_counted() -> None:
         assert run_load(facts.endpoint, LOAD).tokens == 60
 
 
+def test_prompts_are_as_long_as_the_server_counts() -> None:
+    """One token and two more for each word: prompts of 21 tokens have ten words."""
+    server = SseServer()
+    with serving(server) as port:
+        facts = probe(endpoint_at(port), Load(requests=2, prompt_tokens=21, new_tokens=3))
+        run_load(facts.endpoint, Load(requests=2, prompt_tokens=21, new_tokens=3))
+    assert facts.prompt_tokens == 21
+    assert len(server.bodies[-1]["prompt"].split()) == 10
+
+
 def test_a_server_that_refuses_a_field_is_asked_without() -> None:
     """The field that its message names is left out, and only that."""
     server = SseServer()
