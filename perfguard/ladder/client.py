@@ -117,8 +117,7 @@ class _Client:
     def __init__(self, pool: Pool, load: Load, say: Callable[[str], None]) -> None:
         self.pool, self.endpoint, self.load, self.say = pool, pool.endpoint, load, say
         self.posts = [self.endpoint.post(load, index) for index in range(load.requests)]
-        self.times: list[RequestTimes] = []
-        self.tokens = 0
+        self.answers: list[tuple[int, Answer, float, float]] = []  # request, answer, intended and real beginning
         self.refused = 0
         self.room = asyncio.Semaphore(MOST_CONNECTIONS)
         self.tasks: list[asyncio.Task[None]] = []
@@ -138,12 +137,20 @@ class _Client:
             await asyncio.wait_for(asyncio.gather(*work), self.endpoint.limit_s)
         except asyncio.TimeoutError:
             raise self._failure(
-                f"{len(self.times)} of {self.load.requests} requests done after {self.endpoint.limit_s:g} s",
+                f"{len(self.answers)} of {self.load.requests} requests done after {self.endpoint.limit_s:g} s",
                 "ask for fewer requests or tokens, or give it more time",
             ) from None
+        end_s = perf_counter()
+        times = tuple(self._read(*each) for each in self.answers)
         cpu_s = thread_time() - cpu_s
-        wall_s = max((times.token_s[-1] for times in self.times), default=perf_counter()) - begin_s
-        return StageRun(wall_s, self.tokens, tuple(self.times), client_cpu_s=cpu_s, refused=self.refused)
+        wall_s = max((each.token_s[-1] for each in times), default=end_s) - begin_s
+        tokens = sum(answer.tokens for _, answer, _, _ in self.answers)
+        return StageRun(wall_s, tokens, times, client_cpu_s=cpu_s, refused=self.refused)
+
+    def _read(self, index: int, answer: Answer, intended_s: float, begin_s: float) -> RequestTimes:
+        if problem := answer.problem():
+            raise self._failed(index, problem)
+        return answer.times(intended_s, begin_s)
 
     async def stop(self) -> None:
         for task in self.tasks:
@@ -165,14 +172,12 @@ class _Client:
 
     async def _request(self, index: int, intended_s: float | None) -> None:
         answer, begin_s = await self._ask(index)
-        problem = answer.problem()
-        if not problem:
-            self.times.append(answer.times(begin_s if intended_s is None else intended_s, begin_s))
-            self.tokens += answer.tokens
+        if answer.streams:
+            self.answers.append((index, answer, begin_s if intended_s is None else intended_s, begin_s))
         elif answer.refused and intended_s is not None:
             self.refused += 1
         else:
-            raise self._failure(f"request {index + 1} of {self.load.requests}: {problem}", advice_on(answer))
+            raise self._failed(index, answer.problem(), advice_on(answer))
 
     async def _ask(self, index: int) -> tuple[Answer, float]:
         """The answer to a request, and when that began. A connection that the server closed while idle is replaced."""
@@ -185,8 +190,7 @@ class _Client:
             except HttpError as error:
                 if connection.answers and not error.received:
                     continue
-                problem = answer.broken(str(error))
-                raise self._failure(f"request {index + 1} of {self.load.requests}: {problem}", "") from None
+                raise self._failed(index, answer.broken(str(error))) from None
             self.pool.give(connection)
             return answer, begin_s
 
@@ -197,11 +201,16 @@ class _Client:
             await asyncio.sleep(min(WATCH_EVERY_S, timeout_s / 4))
             now_s = perf_counter()
             busy = [each for each in self.pool.made if each.waiting]
-            for connection in [each for each in busy if now_s - each.last_s > timeout_s]:
+            for connection in busy:
+                connection.digest()  # an end in a form that it does not watch for
+            for connection in [each for each in busy if each.waiting and now_s - each.last_s > timeout_s]:
                 connection.abort(f"nothing arrived for {timeout_s:g} s")
             if now_s - said_s >= SAY_EVERY_S:
                 said_s = now_s
-                self.say(f"{len(self.times)} of {self.load.requests} requests done, {len(busy)} under way")
+                self.say(f"{len(self.answers)} of {self.load.requests} requests done, {len(busy)} under way")
+
+    def _failed(self, index: int, problem: str, advice: str = "") -> EndpointError:
+        return self._failure(f"request {index + 1} of {self.load.requests}: {problem}", advice)
 
     def _failure(self, problem: str, advice: str) -> EndpointError:
         return EndpointError(self.endpoint.url, problem, advice)
