@@ -89,6 +89,8 @@ def test_the_command_measures_a_server(tmp_path: Path, capsys: pytest.CaptureFix
     assert "round 3/3: tokens/s concurrency 1" in told.err
     found = json.loads(files["json"].read_text())
     assert (found["schema"], found["rounds"]["n"]) == ("perfguard.ladder/1", 3)
+    assert found["endpoint"]["model"] == "good"
+    assert found["machine"]["class"]
     assert [stage["name"] for stage in found["stages"]] == ["concurrency 1", "concurrency 4"]
     for stage in found["stages"]:
         assert stage["tokens_per_run"] == 24
