@@ -191,6 +191,8 @@ class _Client:
             except HttpError as error:
                 if connection.answers and not error.received:
                     continue
+                if answer.ended:  # the server closes without the last chunk: rude, and no loss
+                    return answer, begin_s
                 raise self._failed(index, answer.broken(str(error))) from None
             self.pool.give(connection)
             return answer, begin_s
