@@ -132,4 +132,4 @@ def test_the_same_file_is_an_ordinary_test(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(test_stack=LADDER_FILE.format(bypassed=False), test_cheat=LADDER_FILE.format(bypassed=True))
     done = pytester.runpytest_subprocess("-p", "no:cacheprovider", timeout=60)
     done.assert_outcomes(passed=3, errors=3)
-    done.stdout.fnmatch_lines(["*LadderError: stage stage1: Engine was not on the path: it counted no call*"])
+    done.stdout.fnmatch_lines(["*LadderError: ladder: stage1: Engine was not on the path: it counted no call*"])

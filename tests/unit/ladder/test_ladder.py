@@ -136,8 +136,8 @@ def test_rounds_end_when_the_ratios_are_known() -> None:
     [
         ([], "no stages"),
         ([Stage("a", "", lambda _: StageRun(1.0, 1, ()))] * 2, "two stages of one name"),
-        ([Stage("a", "", lambda _: StageRun(1.0, 0, ()))], "stage a: 0 tokens in 1.0 s"),
-        ([Stage("a", "", lambda _: StageRun(0.0, 5, ()))], "stage a: 5 tokens in 0.0 s"),
+        ([Stage("a", "", lambda _: StageRun(1.0, 0, ()))], "ladder: a: 0 tokens in 1.0 s"),
+        ([Stage("a", "", lambda _: StageRun(0.0, 5, ()))], "ladder: a: 5 tokens in 0.0 s"),
         (
             [Stage("a", "", lambda _: StageRun(1.0, 5, ())), Stage("b", "", lambda _: StageRun(1.0, 6, ()))],
             "different numbers of tokens: .*b 6",
