@@ -23,6 +23,7 @@ from perfguard.stats.quantiles import Interval, median_interval
 from perfguard.units import format_value
 
 MOST_PHASES = 6
+TOLD_UNMATCHED = 0.02
 NOTHING_S = 1e-12  # what arithmetic leaves
 
 
@@ -92,6 +93,12 @@ def sentences(ladder: Ladder) -> list[str]:
         f"were disturbed, {set_aside} set aside"
     )
     for name in ladder.names:
+        found = ladder.terms(name)
+        if found is not None and found.terms.unmatched > TOLD_UNMATCHED:
+            told.append(
+                f"{name}: {found.terms.unmatched:.0%} of its forward time is in batch shapes that {ladder.names[0]} never "
+                f"ran: taken to be dilated as the others are"
+            )
         if line := client_line(ladder.runs(name)):
             told.append(f"{name}: {line}")
         if refused := sum(run.refused for run in ladder.runs(name)):
