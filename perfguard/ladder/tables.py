@@ -96,8 +96,8 @@ def sentences(ladder: Ladder) -> list[str]:
         found = ladder.terms(name)
         if found is not None and found.terms.unmatched > TOLD_UNMATCHED:
             told.append(
-                f"{name}: {found.terms.unmatched:.0%} of its forward time is in batch shapes that {ladder.names[0]} never "
-                f"ran: taken to be dilated as the others are"
+                f"{name}: {found.terms.unmatched:.0%} of its forward time is in batch shapes that {ladder.names[0]} "
+                f"never ran, taken to be dilated as the others are"
             )
         if line := client_line(ladder.runs(name)):
             told.append(f"{name}: {line}")
