@@ -24,6 +24,8 @@ from perfguard.units import format_value
 
 MOST_PHASES = 6
 TOLD_UNMATCHED = 0.02
+# Columns of words, flush left.
+WORDS = frozenset({"stage", "component", "verdict", "target", "phases", "batch sizes"})
 NOTHING_S = 1e-12  # what arithmetic leaves
 
 
@@ -43,11 +45,11 @@ class Section:
 
     def text(self) -> str:
         """For a terminal."""
-        return f"{self.title}\n{table(self.headers, self.rows, frozenset(self.headers[1:]))}"
+        return f"{self.title}\n{table(self.headers, self.rows, frozenset(self.headers) - WORDS)}"
 
     def markdown(self) -> str:
         """For a page."""
-        lines = [self.headers, ["---", *(["---:"] * (len(self.headers) - 1))], *self.rows]
+        lines = [self.headers, ["---" if header in WORDS else "---:" for header in self.headers], *self.rows]
         escaped = (" | ".join(cell.replace("|", "\\|") for cell in line) for line in lines)
         return f"{self.title}:\n\n" + "\n".join(f"| {line} |" for line in escaped)
 
