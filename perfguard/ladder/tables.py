@@ -163,7 +163,7 @@ def _losses(ladder: Ladder) -> Section:
             [
                 name,
                 *(_us(s) for s in (found.loss_s, found.terms.gap_s, found.terms.dilation_s, found.terms.mix_s)),
-                "" if gap is None else _us(gap.estimate),
+                "" if gap is None else _us_range(gap),
                 f"{steps(runs):g}",
                 "" if occupancy is None else f"{occupancy:.2f}",
                 *("" if speed is None else f"{speed:.0f}" for speed in speeds),
@@ -227,6 +227,11 @@ def _us_interval(interval: Interval) -> str:
     low, high = 1e6 * interval.low, 1e6 * interval.high
     told = f"{1e6 * interval.estimate:+.1f} µs"
     return told if interval.confidence <= 0 else f"{told} [{low:+.1f}, {high:+.1f}]"
+
+
+def _us_range(interval: Interval) -> str:
+    told = f"{1e6 * interval.estimate:.1f} µs"
+    return told if interval.confidence <= 0 else f"{told} [{1e6 * interval.low:.1f}, {1e6 * interval.high:.1f}]"
 
 
 def _ms(found: Quantiles | None) -> str:
