@@ -91,6 +91,24 @@ def length(intervals: npt.ArrayLike) -> int | float:
     return (merged[:, 1] - merged[:, 0]).sum().item()  # type: ignore[no-any-return]
 
 
+def length_within(intervals: npt.ArrayLike, windows: npt.ArrayLike) -> npt.NDArray[Any]:
+    """How much of the union of `intervals` lies in each of `windows`, (m, 2): one length per window, in their unit.
+
+    Windows may overlap and repeat; O((n + m) log n), whatever they cover.
+    """
+    merged, wanted = _same_unit([union(as_intervals(intervals, "intervals")), as_intervals(windows, "windows")])
+    starts, ends = merged[:, 0], merged[:, 1]
+    before = np.concatenate((np.zeros(1, merged.dtype), np.cumsum(ends - starts)))
+
+    def covered(moments: Any) -> Any:
+        """The covered time before each moment: whole intervals that started, less what lies behind the moment."""
+        started = np.searchsorted(starts, moments, side="right")
+        last = ends[started - 1] if len(ends) else moments
+        return before[started] - np.where(started > 0, np.maximum(last - moments, 0), 0)
+
+    return covered(wanted[:, 1]) - covered(wanted[:, 0])  # type: ignore[no-any-return]
+
+
 def seconds(intervals: npt.ArrayLike) -> float:
     """The length of their union in seconds, whether they are in nanoseconds or in seconds."""
     total = length(intervals)
