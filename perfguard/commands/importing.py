@@ -146,7 +146,8 @@ def _gate(options: argparse.Namespace, runs: list[Run]) -> int:
     from perfguard.units import format_change, format_value
 
     judged, decision = cases.gate(runs, options.dir, options.fail_on)
-    rows, causes = [], []
+    rows: list[tuple[str, ...]] = []
+    causes: list[str] = []
     for case in judged:
         for metric in case.metrics:
             verdict, known, change = metric.verdict or "new", metric.baseline, metric.change

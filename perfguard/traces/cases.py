@@ -79,7 +79,7 @@ def _fraction(name: str, value: float) -> Metric:
 
 
 def _account(analysis: Analysis) -> Account | None:
-    """The span split without double counting: all compute, then what stands alone; idle time is what no phase claims."""
+    """The span without double counting: all compute, then what stands alone; idle time is what no phase claims."""
     if analysis.device is None:
         return None
     phases = tuple(Phase(name, value, value, 1, value) for name, value in analysis.exposed.items() if value > 0)

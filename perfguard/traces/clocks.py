@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from perfguard.errors import TraceError
-from perfguard.traces.model import Launches, Trace
+from perfguard.traces.model import Ints, Launches, Trace
 
 # No profile has an idle day in it; two clocks (uptime and 1970, or a time of zero) are years apart.
 DAY_NS = 86_400 * 10**9
@@ -71,7 +71,7 @@ def launched_late(trace: Trace) -> int:
     return int((trace.activities.start_ns[known] < starts[known] - SKEW_NS).sum())
 
 
-def launch_starts(launches: Launches, keys: np.ndarray) -> np.ndarray:  # type: ignore[type-arg]
+def launch_starts(launches: Launches, keys: Ints) -> Ints:
     """The host time at which each of `keys` was launched, -1 where unknown."""
     found = np.full(len(keys), -1, np.int64)
     if len(launches.launch) == 0 or len(keys) == 0:

@@ -16,8 +16,10 @@ LONGEST = 20
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """`start_s` counts from the first activity. `waited_for`: "host" if the next activity's launch came only after the
-    gap began, "device" if it had been launched before (a dependency, a synchronisation), "" if its launch is unknown.
+    """Time in which nothing ran; `start_s` counts from the first activity.
+
+    `waited_for`: "host" if the next activity's launch came only after the gap began, "device" if it had been launched
+    before (a dependency, a synchronisation), "" if its launch is unknown.
     """
 
     start_s: float

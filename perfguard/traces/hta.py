@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import reduce
+from itertools import combinations
 
 import numpy as np
 
@@ -16,6 +18,7 @@ from perfguard.spans import intervals
 from perfguard.traces.clocks import launch_starts
 from perfguard.traces.model import Activities, Ints, Trace
 
+TYPES = ("COMPUTATION", "COMMUNICATION", "MEMORY")
 _COMMUNICATION = re.compile(r"nccl.*Kernel")
 _MEMORY = re.compile(r"Memcpy|Memset|dma")
 _NOT_COMPUTE = re.compile(r"(nccl.*Kernel)|(.*(Memcpy)|(Memset))|(.*Sync)")
@@ -41,8 +44,8 @@ def hta(trace: Trace, activities: Activities) -> Hta | None:
     types = np.array([_type(name) for name in trace.names], dtype=object)[kept.name]
     start, end = _microseconds(kept)
     spans = np.column_stack((start, end))
-    computing = intervals.union(spans[types == "COMPUTATION"])
-    communicating = intervals.union(spans[types == "COMMUNICATION"])
+    lanes = {name: intervals.union(spans[types == name]) for name in TYPES}
+    computing, communicating = lanes["COMPUTATION"], lanes["COMMUNICATION"]
     shared = intervals.length(intervals.intersection(computing, communicating))
     whole = int(end.max()) - int(start.min())
     busy, compute, communication = (intervals.length(one) for one in (spans, computing, communicating))
@@ -52,12 +55,21 @@ def hta(trace: Trace, activities: Activities) -> Hta | None:
         compute_time_us=float(compute),
         non_compute_time_us=float(busy - compute),
         kernel_time_us=float(whole),
-        kernel_types_us={
-            "COMPUTATION": float(compute - shared),
-            "COMMUNICATION": float(communication - shared),
-            "COMPUTATION overlapping COMMUNICATION": float(shared),
-        },
+        kernel_types_us=_combinations(lanes),
     )
+
+
+def _combinations(lanes: dict[str, intervals.Intervals]) -> dict[str, float]:
+    """The time in which exactly these types ran, for every set of types that ran together."""
+    found = {}
+    for size in range(1, len(TYPES) + 1):
+        for chosen in combinations(TYPES, size):
+            together = reduce(intervals.intersection, (lanes[name] for name in chosen))
+            others = intervals.union(*(lanes[name] for name in TYPES if name not in chosen), together[:0])
+            alone = intervals.length(together) - intervals.length(intervals.intersection(together, others))
+            if alone:
+                found[" overlapping ".join(chosen)] = float(alone)
+    return found
 
 
 def _kept(trace: Trace, activities: Activities) -> Activities:
@@ -71,9 +83,14 @@ def _kept(trace: Trace, activities: Activities) -> Activities:
 
 
 def _microseconds(activities: Activities) -> tuple[Ints, Ints]:
-    """Starts rounded up and ends down, as it does for traces with nanoseconds; at least nothing long."""
-    start = -(-activities.start_ns // 1000)
-    return start, np.maximum(start, activities.end_ns // 1000)
+    """Starts rounded up and ends down, as it does for traces with nanoseconds; at least nothing long.
+
+    In float64 as there, although microseconds since 1970 then have steps of a quarter.
+    """
+    started = activities.start_ns // 1000 + activities.start_ns % 1000 / 1000
+    lasted = (activities.end_ns - activities.start_ns) / 1000
+    start = np.ceil(started).astype(np.int64)
+    return start, np.maximum(start, np.floor(started + lasted).astype(np.int64))
 
 
 def _type(name: str) -> str:

@@ -38,15 +38,14 @@ def nanoseconds(microseconds: object) -> int:
     """Whole nanoseconds of a `ts` or `dur`, exact for what the file says. Raises ValueError on anything else."""
     if isinstance(microseconds, int) and not isinstance(microseconds, bool):
         return microseconds * 1000
-    if not isinstance(microseconds, str):
-        raise ValueError(f"no time: {microseconds!r}")
-    if _PLAIN.match(microseconds):
-        whole, _, fraction = microseconds.partition(".")
+    text = str(microseconds)
+    if _PLAIN.match(text):
+        whole, _, fraction = text.partition(".")
         return int(whole + (fraction + "000")[:3])
     try:
-        return int((Decimal(microseconds) * 1000).to_integral_value())
-    except (InvalidOperation, OverflowError) as error:
-        raise ValueError(f"no time: {microseconds[:40]!r}") from error
+        return int((Decimal(text) * 1000).to_integral_value())
+    except (InvalidOperation, OverflowError, ValueError) as error:
+        raise ValueError(f"no time: {text[:40]!r}") from error
 
 
 def copy_kind(name: str) -> int:

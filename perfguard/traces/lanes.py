@@ -57,7 +57,7 @@ def lanes_of(trace: Trace, activities: Activities, wanted: Mapping[str, str]) ->
 
 
 def pairs_of(lanes: Mapping[str, Ints], wanted: Mapping[str, str]) -> tuple[Pair, ...]:
-    """Every pair of kinds, of streams, and of wanted lanes with kinds and each other; a part is not paired with its whole."""
+    """Every pair of kinds and wanted lanes, and every pair of streams; a part is not paired with its whole."""
     pairs = []
     for a, b in combinations(lanes, 2):
         streams = [name.startswith("stream ") and name not in wanted for name in (a, b)]

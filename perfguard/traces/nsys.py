@@ -1,7 +1,7 @@
 """Nsight Systems' SQLite exports: kernels, copies, memsets, NVTX ranges and the runtime calls that launched them.
 
-Tables are created lazily (a run without copies has no MEMCPY table) and gained columns over the years, so each is looked
-up before it is read. Times are nanoseconds since the session's start. Source: the schema in Nsight Systems'
+Tables are created lazily (a run without copies has no MEMCPY table) and gained columns over the years, so each is
+looked up before it is read. Times are nanoseconds since the session's start. Source: the schema in Nsight Systems'
 documentation, "Exporting: SQLite Schema Reference".
 """
 

@@ -1,4 +1,4 @@
-"""The CSV of `nsys stats`: `nvtx_sum`, `cuda_gpu_kern_sum` and `cuda_gpu_mem_time_sum`, each alone or one after another.
+"""The CSV of `nsys stats`: `nvtx_sum`, `cuda_gpu_kern_sum`, `cuda_gpu_mem_time_sum`, alone or one after another.
 
 Such files hold totals, no times: tables come out of them, and bounds of an overlap, never a single figure of it.
 """
@@ -97,7 +97,7 @@ def _report_of(row: Sequence[str]) -> str:
 
 def _columns(header: Sequence[str]) -> dict[str, tuple[int, float]]:
     """Where each figure stands, and what makes seconds of it."""
-    found = {}
+    found: dict[str, tuple[int, float]] = {}
     for place, cell in enumerate(header):
         word = cell.strip().lower()
         unit = _UNIT.search(word)

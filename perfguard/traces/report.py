@@ -33,8 +33,7 @@ def text(head: Sequence[str], sections: Sequence[Section], notes: Sequence[str])
     from perfguard.commands.table import table
 
     blocks = ["\n".join(head)]
-    for one in sections:
-        blocks.append(f"{one.title}\n{table(one.headers, one.rows, frozenset(one.headers) - one.left)}")
+    blocks += [f"{one.title}\n{table(one.headers, one.rows, frozenset(one.headers) - one.left)}" for one in sections]
     blocks.extend(f"note: {note}" for note in notes)
     return "\n\n".join(blocks)
 
@@ -113,6 +112,15 @@ def sections_of(analysis: Analysis, top: int, *, with_hta: bool) -> list[Section
             tuple((_name(one.name), str(one.layer), *_times(one.row)) for one in analysis.layers[: 8 * top]),
             frozenset({"range"}),
         ),
+        *_device_sections(analysis, top),
+    ]
+    if with_hta and analysis.hta is not None:
+        sections.append(_hta(analysis.hta))
+    return [one for one in sections if one.rows]
+
+
+def _device_sections(analysis: Analysis, top: int) -> list[Section]:
+    return [
         Section(
             f"device activities{_cut(len(analysis.kernels), top)}",
             ("name", "kind", *TIMES[:5]),
@@ -137,9 +145,6 @@ def sections_of(analysis: Analysis, top: int, *, with_hta: bool) -> list[Section
             frozenset({"after"}),
         ),
     ]
-    if with_hta and analysis.hta is not None:
-        sections.append(_hta(analysis.hta))
-    return [one for one in sections if one.rows]
 
 
 def head_of_totals(totals: Totals, bounds: OverlapBounds | None) -> list[str]:
@@ -152,7 +157,7 @@ def head_of_totals(totals: Totals, bounds: OverlapBounds | None) -> list[str]:
             f"overlap between {_s(bounds.low_s)} and {_s(bounds.high_s)}"
             + ("" if share is None else f": {_percent(share[0])} to {_percent(share[1])} of the shorter")
             + "; totals cannot say more",
-            f"utilisation {_percent(bounds.utilisation)} (at most {_percent(bounds.utilisation_ceiling)} beside copies)",
+            f"utilisation {_percent(bounds.utilisation)}, at most {_percent(bounds.utilisation_ceiling)} beside copies",
         ]
     return lines
 

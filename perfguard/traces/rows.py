@@ -37,7 +37,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class RangeRow:
-    """A range's row, and what the device did in its `window`: "device" if its own launches' time, "host" its host time."""
+    """A range's row, and what the device did in its `window`: "device" where it launched, else "host"."""
 
     row: Row
     window: str
@@ -118,11 +118,16 @@ def range_rows(
         mine = order[edges[number] : edges[number + 1]]
         launched = mine[known[mine]]
         window = intervals.union(spans[launched] if len(launched) else host[mine])
-        shares = [int(intervals.length_within(one, window).sum()) / 1e9 for one in (compute, copy, both)]
-        shorter = min(shares[:2])
+        ran, copied, shared = (int(intervals.length_within(one, window).sum()) / 1e9 for one in (compute, copy, both))
+        shorter = min(ran, copied)
         found.append(
             RangeRow(
-                row, "device" if len(launched) else "host", *shares, efficiency=shares[2] / shorter if shorter else None
+                row=row,
+                window="device" if len(launched) else "host",
+                compute_s=ran,
+                copy_s=copied,
+                both_s=shared,
+                efficiency=shared / shorter if shorter else None,
             )
         )
     return found

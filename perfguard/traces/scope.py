@@ -6,6 +6,7 @@ from dataclasses import replace
 from fnmatch import fnmatchcase
 
 import numpy as np
+import numpy.typing as npt
 
 from perfguard.errors import TraceError
 from perfguard.traces.model import Ints, Ranges, Trace
@@ -42,5 +43,5 @@ def scoped(trace: Trace, pattern: str) -> Trace:
     )
 
 
-def _touching(start: Ints, end: Ints, scope: tuple[int, int]) -> np.ndarray:  # type: ignore[type-arg]
+def _touching(start: Ints, end: Ints, scope: tuple[int, int]) -> npt.NDArray[np.bool_]:
     return (start < scope[1]) & (end > scope[0])
