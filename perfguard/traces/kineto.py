@@ -7,7 +7,7 @@ microseconds, whole at first, with nanoseconds as decimals since torch 2.3. Sour
 from __future__ import annotations
 
 import re
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ MEMSETS = frozenset({"gpu_memset", "Memset"})
 ANNOTATIONS = frozenset({"user_annotation", "UserAnnotation"})
 RUNTIME = frozenset({"cuda_runtime", "cuda_driver", "Runtime", "privateuse1_runtime", "xpu_runtime"})
 OPERATORS = frozenset({"cpu_op", "Operator"})
+MAX_DIGITS = 30
 LEGACY_DEVICE = "CUDA functions"
 
 _PLAIN = re.compile(r"-?\d{1,18}(\.\d{1,3})?$")
@@ -43,8 +44,10 @@ def nanoseconds(microseconds: object) -> int:
         whole, _, fraction = text.partition(".")
         return int(whole + (fraction + "000")[:3])
     try:
-        return int((Decimal(text) * 1000).to_integral_value())
-    except (InvalidOperation, OverflowError, ValueError) as error:
+        exact = Decimal(text) * 1000
+        # An exponent can ask for more digits than there is memory.
+        return int(exact.to_integral_value()) if exact.adjusted() < MAX_DIGITS else _no_number(text)
+    except (ArithmeticError, OverflowError, ValueError) as error:
         raise ValueError(f"no time: {text[:40]!r}") from error
 
 

@@ -106,31 +106,50 @@ def range_rows(
 
     `windows` is the time of each instance's launches on the device, and which instances have one.
     """
+    rows = rows_of(ranges.start_ns, ranges.end_ns, ranges.name, names)
+    if not rows:
+        return []
+    unions, launched = _windows_by_row(ranges, names, windows, rows)
+    starts = np.cumsum([0, *map(len, unions[:-1])])
+    everywhere = np.concatenate(unions)
     both = intervals.intersection(compute, copy)
+    ran, copied, shared = (
+        (np.add.reduceat(intervals.length_within(one, everywhere), starts) / 1e9).tolist()
+        for one in (compute, copy, both)
+    )
+    return [
+        RangeRow(
+            row=row,
+            window="device" if launched[n] else "host",
+            compute_s=ran[n],
+            copy_s=copied[n],
+            both_s=shared[n],
+            efficiency=shared[n] / min(ran[n], copied[n]) if ran[n] and copied[n] else None,
+        )
+        for n, row in enumerate(rows)
+    ]
+
+
+def _windows_by_row(
+    ranges: Ranges, names: Sequence[str], windows: tuple[Ints, npt.NDArray[np.bool_]], rows: Sequence[Row]
+) -> tuple[list[Ints], list[bool]]:
+    """The union of each row's windows, never empty, and whether they are the device's."""
     host = np.column_stack((ranges.start_ns, ranges.end_ns))
     spans, known = windows
     order = np.argsort(ranges.name, kind="stable")
     edges = np.searchsorted(ranges.name[order], np.arange(len(names) + 1))
     numbers = {name: number for number, name in enumerate(names)}
-    found = []
-    for row in rows_of(ranges.start_ns, ranges.end_ns, ranges.name, names):
+    unions, launched = [], []
+    for row in rows:
         number = numbers[row.name]
         mine = order[edges[number] : edges[number + 1]]
-        launched = mine[known[mine]]
-        window = intervals.union(spans[launched] if len(launched) else host[mine])
-        ran, copied, shared = (int(intervals.length_within(one, window).sum()) / 1e9 for one in (compute, copy, both))
-        shorter = min(ran, copied)
-        found.append(
-            RangeRow(
-                row=row,
-                window="device" if len(launched) else "host",
-                compute_s=ran,
-                copy_s=copied,
-                both_s=shared,
-                efficiency=shared / shorter if shorter else None,
-            )
-        )
-    return found
+        there = mine[known[mine]]
+        raw = spans[there] if len(there) else host[mine]
+        merged = intervals.union(raw)
+        # Instances without any length leave no union, but a row must keep its place.
+        unions.append(merged if len(merged) else raw[:1])
+        launched.append(len(there) > 0)
+    return unions, launched  # type: ignore[return-value]
 
 
 def layer_pattern(text: str) -> re.Pattern[str]:

@@ -73,6 +73,16 @@ class Scanner:
                 yield from self._object()
             else:
                 raise TraceError(str(self.path), "is no JSON trace", ADVICE)
+            self._finish()
+
+    def _finish(self) -> None:
+        """Read to the end: a checksum stands there."""
+        while True:
+            self._at = len(self._text) - len(self._text[self._at :].lstrip(" \t\r\n"))
+            if self._at < len(self._text):
+                raise self._broken("it goes on behind its end")
+            if not self._more():
+                return
 
     def _object(self) -> Iterator[Any]:
         found = False
@@ -153,6 +163,8 @@ class Scanner:
                 value, end = _SCAN(self._text, self._at)
             except (StopIteration, ValueError) as error:
                 problem: Exception = error
+                failed_at = error.pos if isinstance(error, json.JSONDecodeError) else getattr(error, "value", None)
+                failed_in = None if failed_at is None else failed_at - self._at
             except RecursionError as error:
                 raise self._broken("is nested too deeply") from error
             else:
@@ -160,12 +172,12 @@ class Scanner:
                 if end < len(self._text) or self._ended:
                     self._at = end
                     return value
-                problem = StopIteration()
+                problem, failed_in = StopIteration(), None
             if len(self._text) - self._at > MAX_ITEM_CHARS:
                 raise self._broken(f"an item is no JSON or larger than {MAX_ITEM_CHARS} characters") from problem
             if not self._more():
-                if isinstance(problem, json.JSONDecodeError) and problem.pos < len(self._text) - 1:
-                    raise self._broken(problem.msg) from problem
+                if failed_in is not None and self._at + failed_in < len(self._text.rstrip()) and not _open(problem):
+                    raise self._broken(f"no JSON: {problem}" if str(problem) else "no JSON") from problem
                 raise self._truncated() from problem
 
     def _more(self) -> bool:
@@ -192,3 +204,8 @@ class Scanner:
     def _broken(self, what: str) -> TraceError:
         near = self._text[max(0, self._at - 20) : self._at + 40]
         return TraceError(str(self.path), f"is broken after {self.seen} events: {what}, near {near!r}", ADVICE)
+
+
+def _open(problem: Exception) -> bool:
+    """Whether it is a string that did not end: its error points to the start."""
+    return isinstance(problem, json.JSONDecodeError) and problem.msg.startswith("Unterminated string")
