@@ -21,10 +21,12 @@ CHUNK_BYTES = 4 * 1024 * 1024
 # One event, or one entry of the metadata, larger than this is no trace.
 MAX_ITEM_CHARS = 64 * 1024 * 1024
 GZIP_MAGIC = b"\x1f\x8b"
+MAX_NUMBER_CHARS = 64
 EVENTS = "traceEvents"
 KEPT = frozenset({"deviceProperties", "distributedInfo"})
 ADVICE = "export the trace again: torch.profiler's export_chrome_trace writes such a file"
 
+_DELIMITERS = frozenset(" \t\r\n,]}")
 _SPACE = re.compile(r"[ \t\r\n]*")
 _BETWEEN = re.compile(r"[ \t\r\n]*,[ \t\r\n]*(?=[^ \t\r\n])")
 # Undocumented, and stable since Python 2.6: decodes one value at a position, in C.
@@ -34,16 +36,11 @@ _SCAN: Callable[[str, int], tuple[Any, int]] = vars(json.JSONDecoder(parse_float
 def open_plain(path: Path) -> BinaryIO:
     """The bytes of `path`, decompressed if it is gzip by content, whatever its name says."""
     try:
-        raw = path.open("rb")
-        try:
-            head = raw.read(2)
-            raw.seek(0)
-        except OSError:
-            raw.close()
-            raise
+        with path.open("rb") as raw:
+            packed = raw.read(2) == GZIP_MAGIC
+        return cast("BinaryIO", gzip.open(path, "rb")) if packed else path.open("rb")
     except OSError as error:
         raise TraceError(str(path), f"cannot be read: {error.strerror or error}", "name a readable file") from error
-    return cast("BinaryIO", gzip.GzipFile(fileobj=raw, mode="rb")) if head == GZIP_MAGIC else raw
 
 
 class Scanner:
@@ -168,8 +165,7 @@ class Scanner:
             except RecursionError as error:
                 raise self._broken("is nested too deeply") from error
             else:
-                # A number that ends with the window may go on behind it.
-                if end < len(self._text) or self._ended:
+                if self._ended or self._complete(end):
                     self._at = end
                     return value
                 problem, failed_in = StopIteration(), None
@@ -179,6 +175,11 @@ class Scanner:
                 if failed_in is not None and self._at + failed_in < len(self._text.rstrip()) and not _open(problem):
                     raise self._broken(f"no JSON: {problem}" if str(problem) else "no JSON") from problem
                 raise self._truncated() from problem
+
+    def _complete(self, end: int) -> bool:
+        """Whether a value that ends there is whole: a number at the window's end may go on behind it."""
+        rest = self._text[end : end + MAX_NUMBER_CHARS]
+        return self._text[end - 1] in '"}]' or rest[:1] in _DELIMITERS or len(rest) == MAX_NUMBER_CHARS
 
     def _more(self) -> bool:
         """Move the window on, by as much as it already holds; False at the end of the file."""
