@@ -1,0 +1,6 @@
+"""The simulator: what a model's inference would take on a device, from the device's figures, and where the time goes."""
+
+from perfguard_suites.simulator.calibration import gemm_latency_s
+from perfguard_suites.simulator.constants import Calibration
+
+__all__ = ["Calibration", "gemm_latency_s"]
