@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 from perfguard_suites.simulator.errors import ConfigurationError
+from perfguard_suites.simulator.hardware import DTYPE_BYTES
 
-try:
+if sys.version_info >= (3, 11):
     import tomllib
-except ModuleNotFoundError:  # Python 3.10
+else:
     import tomli as tomllib
 
 GRANULARITIES = ("fine", "coarse")
-DTYPE_BYTES: Mapping[str, int] = {"fp32": 4, "bf16": 2, "fp16": 2, "fp8": 1, "int8": 1}
 MAX_TOKENS = 1 << 24
 MAX_SIMULATED_TOKENS = 4096
 MAX_FILE_BYTES = 1 << 20
@@ -101,8 +102,8 @@ class Parallelism:
 
     def __post_init__(self) -> None:
         _check_types(self)
-        for field in fields(self):
-            _check_range(field.name, getattr(self, field.name), 1, 1 << 16)
+        for each in fields(self):
+            _check_range(each.name, getattr(self, each.name), 1, 1 << 16)
 
     @property
     def devices(self) -> int:
@@ -116,9 +117,9 @@ class Scenario:
 
     model: str = "yi-34b"
     hardware: str = "h100"
-    config: SimulationConfig = SimulationConfig()
-    request: Request = Request()
-    parallelism: Parallelism = Parallelism()
+    config: SimulationConfig = field(default_factory=SimulationConfig)
+    request: Request = field(default_factory=Request)
+    parallelism: Parallelism = field(default_factory=Parallelism)
 
 
 _SECTIONS: Mapping[str, tuple[str, type]] = {
@@ -159,17 +160,17 @@ def scenario_from(raw: Mapping[str, Any], source: str) -> Scenario:
             if not isinstance(raw[key], str):
                 raise ConfigurationError(f"{source}: {key}", f"{raw[key]!r:.60} is not a name or a path")
             parts[key] = raw[key]
-    for section, (field, kind) in _SECTIONS.items():
+    for section, (part, kind) in _SECTIONS.items():
         table = raw.get(section, {})
         if not isinstance(table, Mapping):
             raise ConfigurationError(f"{source}: {section}", "is not a table")
-        parts[field] = options_from(kind, table, f"{source}: {section}")
+        parts[part] = options_from(kind, table, f"{source}: {section}")
     return Scenario(**parts)
 
 
 def options_from(kind: type[T], table: Mapping[str, Any], source: str) -> T:
     """An instance of one of the classes here from the table of its options. Raises `ConfigurationError`."""
-    known = [field.name for field in fields(kind)]  # type: ignore[arg-type]  # each is a dataclass
+    known = [each.name for each in fields(kind)]  # type: ignore[arg-type]  # each is a dataclass
     for key in table:
         if key not in known:
             raise ConfigurationError(f"{source}.{key}", "is unknown", f"one of {', '.join(known)}")
@@ -180,12 +181,12 @@ def options_from(kind: type[T], table: Mapping[str, Any], source: str) -> T:
 
 
 def _check_types(options: object) -> None:
-    for field in fields(options):  # type: ignore[arg-type]  # every caller is a dataclass
-        value = getattr(options, field.name)
-        wanted = {"int": int, "bool": bool, "str": str}[str(field.type)]
+    for each in fields(options):  # type: ignore[arg-type]  # every caller is a dataclass
+        value = getattr(options, each.name)
+        wanted = {"int": int, "bool": bool, "str": str}[str(each.type)]
         if type(value) is not wanted:
             words = {int: "an integer", bool: "true or false", str: "a name"}[wanted]
-            raise ConfigurationError(field.name, f"{value!r:.60} is not {words}")
+            raise ConfigurationError(each.name, f"{value!r:.60} is not {words}")
 
 
 def _check_range(name: str, value: int, least: int, most: int) -> None:

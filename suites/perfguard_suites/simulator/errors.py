@@ -31,3 +31,23 @@ class CalibrationError(SimulatorError):
 
 class CacheError(SimulatorError):
     """A folder that cannot hold the cache of results."""
+
+
+class ModelError(SimulatorError):
+    """A model that cannot be, or whose description cannot be read: the culprit is its field, or file and key."""
+
+
+class ConfigurationError(SimulatorError):
+    """An option of the simulation or the request that cannot be; the culprit is the option, with its file if it has one."""
+
+
+class LayoutError(SimulatorError):
+    """A model that cannot be spread like this: extents that do not divide, more devices than the links join."""
+
+
+class ModelDoesNotFit(SimulatorError):  # noqa: N818 - named for what happened
+    """Weights, cache and activations exceed a device's memory; the message has the bytes of each."""
+
+
+class ImpossibleFigure(SimulatorError):  # noqa: N818 - named for what happened
+    """A utilisation above 1: a peak figure or a cost model is wrong, and clamping it would hide that."""

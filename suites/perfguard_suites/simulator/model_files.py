@@ -13,7 +13,19 @@ from perfguard_suites.simulator.models import Mla, ModelShape, Moe, model_of
 MAX_FILE_BYTES = 1 << 20
 
 GATED = frozenset(
-    {"llama", "mistral", "mixtral", "qwen2", "qwen3", "qwen2_moe", "qwen3_moe", "Yi", "gemma", "deepseek_v2", "deepseek_v3"}
+    {
+        "llama",
+        "mistral",
+        "mixtral",
+        "qwen2",
+        "qwen3",
+        "qwen2_moe",
+        "qwen3_moe",
+        "Yi",
+        "gemma",
+        "deepseek_v2",
+        "deepseek_v3",
+    }
 )
 NOT_GATED = frozenset({"gpt2", "gpt_neox", "opt"})
 ROUTED = ("n_routed_experts", "num_local_experts", "num_experts")

@@ -171,6 +171,8 @@ def model_of(name: str) -> ModelShape:
     found = PRESETS.get(name)
     if found is None:
         raise ModelError(
-            f"model {name!r:.80}", "is no preset and no file", f"one of {', '.join(PRESETS)}, or a path to a config.json"
+            f"model {name!r:.80}",
+            "is no preset and no file",
+            f"one of {', '.join(PRESETS)}, or a path to a config.json",
         )
     return found

@@ -40,7 +40,9 @@ class Layout:
         tensor, most = spread.tensor, hardware.levels[-1].devices if hardware.levels else 1
         if spread.devices > most:
             raise LayoutError(
-                f"parallelism: {spread.devices} devices", f"{hardware.name}'s links join {most}", "spread the model less"
+                f"parallelism: {spread.devices} devices",
+                f"{hardware.name}'s links join {most}",
+                "spread the model less",
             )
         _divides("parallelism.tensor", tensor, model.heads, f"the {model.heads} heads of {model.name}")
         _divides("parallelism.tensor", tensor, model.intermediate, f"the intermediate size {model.intermediate}")
@@ -111,12 +113,11 @@ class Layout:
 
     def _layer_weights(self, model: ModelShape, layer: int, spread: Parallelism) -> int:
         """Elements of a layer's weights on one device; the latent projections of MLA are on every device."""
-        attention = model.attention_parameters() // spread.tensor
-        if model.mla is not None:
-            shared = model.hidden * (model.mla.q_rank + model.mla.kv_rank + model.mla.rope)
-            attention += shared - shared // spread.tensor
-        elif self.kv_heads * spread.tensor > model.kv_heads:
-            attention += 2 * model.hidden * model.head_dim * self.kv_heads * (1 - model.kv_heads // spread.tensor) // 2
+        if model.mla is None:
+            attention = 2 * model.hidden * model.head_dim * (self.heads + self.kv_heads)
+        else:
+            everywhere = model.hidden * (model.mla.q_rank + model.mla.kv_rank + model.mla.rope)
+            attention = everywhere + (model.attention_parameters() - everywhere) // spread.tensor
         if model.moe is None or layer < model.dense_layers:
             return attention + model.feed_forward_parameters(layer) // spread.tensor
         moe, matrices = model.moe, 3 if model.gated else 2

@@ -1,0 +1,227 @@
+"""Runs a simulation: H2D, Prefill, Decode token by token, D2H, Gantt Build, Stats."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from time import perf_counter_ns
+
+from perfguard import phase
+from perfguard_suites.simulator.collectives import point_to_point_s
+from perfguard_suites.simulator.config import Parallelism, Request, Scenario, SimulationConfig
+from perfguard_suites.simulator.constants import Calibration
+from perfguard_suites.simulator.errors import ConfigurationError
+from perfguard_suites.simulator.gantt import Gantt, build
+from perfguard_suites.simulator.gemm import GemmEvaluator
+from perfguard_suites.simulator.hardware import Hardware, load_hardware
+from perfguard_suites.simulator.model_files import load_model
+from perfguard_suites.simulator.models import ModelShape
+from perfguard_suites.simulator.operators import Operator, Pass
+from perfguard_suites.simulator.parallel import Layout
+from perfguard_suites.simulator.pricing import Pricer, to_ps
+from perfguard_suites.simulator.schedule import Run, Schedule, StageRuns
+from perfguard_suites.simulator.statistics import Statistics, Work, statistics_of
+from perfguard_suites.simulator.templates import HOST, Composer, Template
+from perfguard_suites.simulator.walls import LayerWall, PassWall, Walls, log_phase, log_total
+
+TOKEN_BYTES = 8  # a token id, on its way to the device and back
+
+
+@dataclass(frozen=True)
+class Simulation:
+    """What came out: the statistics (simulated), the chart, and what it took (wall)."""
+
+    statistics: Statistics
+    gantt: Gantt
+    walls: Walls
+
+
+@dataclass(frozen=True)
+class Simulator:
+    """One model on one device type, checked. Keep its `evaluator`: what it has searched it does not search again.
+
+    Raises `LayoutError` or `ModelDoesNotFit` where the model cannot lie on these devices, `ConfigurationError` where the
+    request is longer than the model's positions, or the evaluator is none of this device.
+    """
+
+    model: ModelShape
+    hardware: Hardware
+    config: SimulationConfig
+    request: Request
+    spread: Parallelism
+    evaluator: GemmEvaluator
+
+    def __post_init__(self) -> None:
+        positions = self.request.prompt_tokens + self.request.output_tokens
+        if positions > self.model.max_positions:
+            raise ConfigurationError(
+                "prompt_tokens + output_tokens", f"{positions} exceed the {self.model.max_positions} positions of "
+                f"{self.model.name}", "ask for less, or take a model with more",
+            )  # fmt: skip
+        if self.evaluator.hardware != self.hardware or self.evaluator.precise != self.config.use_precise_evaluator:
+            raise ConfigurationError("evaluator", "is of another device or another precision", "make one of these")
+        self.hardware.rate(self.request.dtype)
+        self._layout()
+
+    def _layout(self) -> Layout:
+        return Layout.of(self.model, self.hardware, self.request, self.spread)
+
+    def run(self) -> Simulation:
+        """Simulate. Simulated times depend on nothing but the scenario; wall times go to log, phases and result."""
+        begin_ns = perf_counter_ns()
+        walls = Walls()
+        job = _Job(self, self._layout(), walls)
+        for name, simulate in (
+            ("H2D", job.h2d), ("Prefill", job.prefill), ("Decode", job.decode), ("D2H", job.d2h),
+        ):  # fmt: skip
+            with walls.phase(name):
+                job.schedule.begin()
+                simulate()
+            log_phase(walls, name, job.schedule.phases[-1].span_ps)
+        schedule = job.schedule
+        with walls.phase("Gantt Build"):
+            gantt = build(schedule.pieces, schedule.stages, [sums.end_ps for sums in schedule.phases])
+        log_phase(walls, "Gantt Build", 0)
+        with walls.phase("Stats"):
+            work = Work(self.request, self.hardware, job.positions, frozenset(job.pricer.asked), schedule.stages)
+            statistics = statistics_of(work, schedule.phases, self.evaluator)
+        log_phase(walls, "Stats", 0)
+        walls.total_ns = perf_counter_ns() - begin_ns
+        log_total(walls)
+        return Simulation(statistics, gantt, walls)
+
+
+def simulate(scenario: Scenario, *, calibration: Calibration | None = None) -> Simulation:
+    """Simulate a scenario from nothing, with an evaluator of its own. Raises `SimulatorError`."""
+    return simulator_of(scenario, calibration=calibration).run()
+
+
+def simulator_of(
+    scenario: Scenario, *, calibration: Calibration | None = None, cache: object | None = None
+) -> Simulator:
+    """The simulator of a scenario, its model and hardware loaded, with an evaluator of its own."""
+    hardware = load_hardware(scenario.hardware)
+    evaluator = GemmEvaluator(
+        hardware, precise=scenario.config.use_precise_evaluator, calibration=calibration, cache=cache
+    )
+    return Simulator(
+        load_model(scenario.model), hardware, scenario.config, scenario.request, scenario.parallelism, evaluator
+    )
+
+
+class _Job:
+    """The state of one run: what has been priced, and where the schedule stands."""
+
+    def __init__(self, simulator: Simulator, layout: Layout, walls: Walls) -> None:
+        config = simulator.config
+        self.model, self.request, self.config = simulator.model, simulator.request, config
+        self.hardware, self.spread = simulator.hardware, simulator.spread
+        self.layout, self.walls = layout, walls
+        self.composer = Composer.of(config, simulator.hardware)
+        self.pricer = Pricer(simulator.evaluator, chunked=self.composer.communication_overlap)
+        self.schedule = Schedule(len(layout.stages))
+        self.positions = simulator.request.decode_positions(config.max_simulated_tokens)
+
+    # -- phases
+
+    def h2d(self) -> None:
+        """The prompts' token ids, to the first stage."""
+        self._transfer("prompt to device", self.request.prompt_tokens, 0)
+
+    def prefill(self) -> None:
+        """All positions of the prompts, and each one's first token."""
+        tokens = self.request.prompt_tokens
+        self._walk(self.walls.prefill, 0, tokens, tokens, self._ready())
+
+    def decode(self) -> None:
+        """A token after the other: the next begins when the last stage has made the one before it."""
+        ready = self._ready()
+        for token, before in enumerate(self.positions):
+            context = self.request.prompt_tokens + before + 1
+            ready = self._walk(self.walls.decode, token, 1 if self.config.enable_kv_cache else context, context, ready)
+
+    def d2h(self) -> None:
+        """The answers' token ids, from the last stage."""
+        self._transfer("answer to host", self.request.output_tokens + 1, self.schedule.stages - 1)
+
+    # -- inner
+
+    def _ready(self) -> list[int]:
+        return [self.schedule.phases[-1].start_ps] * self.spread.microbatches
+
+    def _transfer(self, name: str, tokens: int, stage: int) -> None:
+        if not self.config.enable_data_transfer:
+            return
+        nbytes = TOKEN_BYTES * tokens * self.request.batch // self.spread.data
+        seconds = self.hardware.host_latency_s + nbytes / self.hardware.host_bandwidth_bytes_per_s
+        template = Template()
+        template.send(name, to_ps(seconds), HOST)
+        self.schedule.run(stage, [Run(template)], self.schedule.phases[-1].start_ps)
+
+    def _walk(self, walls: list[PassWall], token: int, tokens: int, context: int, ready_ps: list[int]) -> list[int]:
+        """One pass of all microbatches through all layers; returns when each is done."""
+        begin_ns = perf_counter_ns()
+        wall = PassWall(token, self.model.layers)
+        walls.append(wall)
+        shape = Pass(self.model, self.layout, self.request.dtype, self.request.element_bytes, tokens, context)
+        runs = self._stage_runs(shape, wall)
+        with phase("place"):
+            done = self.schedule.passes(runs, ready_ps, token)
+        wall.wall_ns = perf_counter_ns() - begin_ns
+        return done
+
+    def _stage_runs(self, shape: Pass, wall: PassWall) -> StageRuns:
+        """What each stage does in this pass: its layers, the embedding and the head, and what it sends on."""
+        dense = self.model.dense_layers
+        with phase("layer"):
+            kinds = {
+                sparse: self._template(shape.layer(sparse=sparse), wall)
+                for sparse in (False, True)
+                if (dense < self.model.layers if sparse else dense)
+            }
+        with phase("ends"):
+            embedding = self._template(shape.embedding())
+            head = self._template(shape.head())
+        last, first_layer, found = self.schedule.stages - 1, 0, []
+        for stage, layers in enumerate(self.layout.stages):
+            runs = [Run(embedding)] if stage == 0 else []
+            end = first_layer + layers
+            split = min(max(dense, first_layer), end)
+            if first_layer < split:
+                runs.append(Run(kinds[False], first_layer, split - first_layer))
+            if split < end:
+                runs.append(Run(kinds[True], split, end - split))
+            if stage == last:
+                runs.append(Run(head))
+            if last:
+                runs.append(Run(self._message(shape, stage, last)))
+            found.append(runs)
+            first_layer = end
+        return found
+
+    def _template(self, operators: list[Operator], wall: PassWall | None = None) -> Template:
+        """The piece that operators make; told to the log where they are a layer."""
+        start_ns = perf_counter_ns()
+        with phase("build"):
+            costs = self.pricer.price(operators)
+        built_ns = perf_counter_ns()
+        with phase("gantt"):
+            template = self.composer.compose(costs)
+        if wall is not None:
+            wall.each.append(
+                LayerWall(
+                    built_ns - start_ns, perf_counter_ns() - built_ns, template.computations, template.collectives
+                )
+            )
+        return template
+
+    def _message(self, shape: Pass, stage: int, last: int) -> Template:
+        """What a stage sends: its activations to the next one, or the last one's tokens to the first."""
+        stride = self.spread.tensor * self.spread.data
+        template = Template()
+        if stage < last:
+            seconds = point_to_point_s(self.hardware, stride, shape.stream_bytes)
+            template.send("activations to the next stage", to_ps(seconds))
+        else:
+            seconds = point_to_point_s(self.hardware, stride * last, TOKEN_BYTES * self.layout.batch)
+            template.send("tokens to the first stage", to_ps(seconds))
+        return template
