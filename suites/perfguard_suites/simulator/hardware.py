@@ -145,7 +145,13 @@ def parse_hardware(raw: Mapping[str, Any], source: str) -> Hardware:
 
 def _advice(key: str, known: tuple[str, ...]) -> str:
     """The key with a unit that somebody meant who wrote one without, or another one."""
-    stem = key.split("_bytes", maxsplit=1)[0].split("_gb", maxsplit=1)[0].split("_hz", maxsplit=1)[0].split("_tb", maxsplit=1)[0].rstrip("_")
+    stem = (
+        key.split("_bytes", maxsplit=1)[0]
+        .split("_gb", maxsplit=1)[0]
+        .split("_hz", maxsplit=1)[0]
+        .split("_tb", maxsplit=1)[0]
+        .rstrip("_")
+    )
     near = [name for name in known if stem and name.startswith(stem)]
     return f"the unit is part of the name: {', '.join(near)}" if near else f"keys are {', '.join(known)}"
 
