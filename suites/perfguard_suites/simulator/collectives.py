@@ -105,7 +105,7 @@ def all_to_all_s(group: Sequence[Ring], nbytes: float) -> float:
 
 
 def point_to_point_s(hardware: Hardware, distance: int, nbytes: float) -> float:
-    """One message to the device `distance` further: alpha + n beta of the innermost link that joins both (Hockney 1994).
+    """One message to a device `distance` further: alpha + n beta of the innermost link joining both (Hockney 1994).
 
     Raises `LayoutError` where no link does.
     """

@@ -1,4 +1,4 @@
-"""What to simulate: the document's options, the request, and how the model is spread over devices; from Python or TOML."""
+"""What to simulate: the document's options, the request, how the model is spread over devices; from Python or TOML."""
 
 from __future__ import annotations
 
@@ -113,10 +113,14 @@ class Parallelism:
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """All that a simulation needs beside model and hardware, which it names (preset or path)."""
+    """All that a simulation needs beside model and hardware, which it names (preset or path).
+
+    `layers`: how many of the model's layers, from the first; 0 for all.
+    """
 
     model: str = "yi-34b"
     hardware: str = "h100"
+    layers: int = 0
     config: SimulationConfig = field(default_factory=SimulationConfig)
     request: Request = field(default_factory=Request)
     parallelism: Parallelism = field(default_factory=Parallelism)
@@ -149,10 +153,10 @@ def load_scenario(path: Path) -> Scenario:
 
 def scenario_from(raw: Mapping[str, Any], source: str) -> Scenario:
     """A scenario from parsed TOML. Raises `ConfigurationError` naming `source` and the key."""
-    unknown = sorted(set(raw) - {"model", "hardware", *_SECTIONS})
+    unknown = sorted(set(raw) - {"model", "hardware", "layers", *_SECTIONS})
     if unknown:
         raise ConfigurationError(
-            f"{source}: {unknown[0]}", "is unknown", f"there are model, hardware, {', '.join(_SECTIONS)}"
+            f"{source}: {unknown[0]}", "is unknown", f"there are model, hardware, layers, {', '.join(_SECTIONS)}"
         )
     parts: dict[str, Any] = {}
     for key in ("model", "hardware"):
@@ -160,6 +164,10 @@ def scenario_from(raw: Mapping[str, Any], source: str) -> Scenario:
             if not isinstance(raw[key], str):
                 raise ConfigurationError(f"{source}: {key}", f"{raw[key]!r:.60} is not a name or a path")
             parts[key] = raw[key]
+    if "layers" in raw:
+        if type(raw["layers"]) is not int or raw["layers"] < 0:
+            raise ConfigurationError(f"{source}: layers", f"{raw['layers']!r:.60} is no number of layers")
+        parts["layers"] = raw["layers"]
     for section, (part, kind) in _SECTIONS.items():
         table = raw.get(section, {})
         if not isinstance(table, Mapping):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from time import perf_counter_ns
 
 from perfguard import phase
@@ -37,10 +38,10 @@ class Simulation:
 
 @dataclass(frozen=True)
 class Simulator:
-    """One model on one device type, checked. Keep its `evaluator`: what it has searched it does not search again.
+    """One model on one device type, checked. Its `evaluator` does not search again what it has searched.
 
-    Raises `LayoutError` or `ModelDoesNotFit` where the model cannot lie on these devices, `ConfigurationError` where the
-    request is longer than the model's positions, or the evaluator is none of this device.
+    Raises `LayoutError` or `ModelDoesNotFit` where the model cannot lie on these devices, `ConfigurationError` where
+    the request is longer than the model's positions, or the evaluator is none of this device.
     """
 
     model: ModelShape
@@ -60,16 +61,25 @@ class Simulator:
         if self.evaluator.hardware != self.hardware or self.evaluator.precise != self.config.use_precise_evaluator:
             raise ConfigurationError("evaluator", "is of another device or another precision", "make one of these")
         self.hardware.rate(self.request.dtype)
-        self._layout()
+        _ = self.layout
 
-    def _layout(self) -> Layout:
+    @cached_property
+    def layout(self) -> Layout:
+        """What each device holds."""
         return Layout.of(self.model, self.hardware, self.request, self.spread)
+
+    def fresh(self, *, config: SimulationConfig | None = None, cache: object | None = None) -> Simulator:
+        """The same, or with other options, with an evaluator that has searched nothing yet."""
+        config = config or self.config
+        return replace(
+            self, config=config, evaluator=evaluator_of(self.hardware, config, self.evaluator.calibration, cache)
+        )
 
     def run(self) -> Simulation:
         """Simulate. Simulated times depend on nothing but the scenario; wall times go to log, phases and result."""
         begin_ns = perf_counter_ns()
         walls = Walls()
-        job = _Job(self, self._layout(), walls)
+        job = _Job(self, self.layout, walls)
         for name, simulate in (
             ("H2D", job.h2d), ("Prefill", job.prefill), ("Decode", job.decode), ("D2H", job.d2h),
         ):  # fmt: skip
@@ -91,21 +101,29 @@ class Simulator:
 
 
 def simulate(scenario: Scenario, *, calibration: Calibration | None = None) -> Simulation:
-    """Simulate a scenario from nothing, with an evaluator of its own. Raises `SimulatorError`."""
+    """Simulate a scenario from nothing. Raises `SimulatorError`."""
     return simulator_of(scenario, calibration=calibration).run()
 
 
 def simulator_of(
     scenario: Scenario, *, calibration: Calibration | None = None, cache: object | None = None
 ) -> Simulator:
-    """The simulator of a scenario, its model and hardware loaded, with an evaluator of its own."""
-    hardware = load_hardware(scenario.hardware)
-    evaluator = GemmEvaluator(
-        hardware, precise=scenario.config.use_precise_evaluator, calibration=calibration, cache=cache
-    )
-    return Simulator(
-        load_model(scenario.model), hardware, scenario.config, scenario.request, scenario.parallelism, evaluator
-    )
+    """The simulator of a scenario, its model and hardware loaded and its evaluator new. Raises `SimulatorError`.
+
+    `cache`: where the evaluator keeps its results on disk; None for nowhere.
+    """
+    hardware, model = load_hardware(scenario.hardware), load_model(scenario.model)
+    if scenario.layers:
+        model = model.first_layers(scenario.layers)
+    evaluator = evaluator_of(hardware, scenario.config, calibration, cache)
+    return Simulator(model, hardware, scenario.config, scenario.request, scenario.parallelism, evaluator)
+
+
+def evaluator_of(
+    hardware: Hardware, config: SimulationConfig, calibration: Calibration | None = None, cache: object | None = None
+) -> GemmEvaluator:
+    """An evaluator that has searched nothing yet, as precise as the options want it."""
+    return GemmEvaluator(hardware, precise=config.use_precise_evaluator, calibration=calibration, cache=cache)
 
 
 class _Job:

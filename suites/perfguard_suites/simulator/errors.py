@@ -38,7 +38,7 @@ class ModelError(SimulatorError):
 
 
 class ConfigurationError(SimulatorError):
-    """An option of the simulation or the request that cannot be; the culprit is the option, with its file if it has one."""
+    """An option of the simulation or the request that cannot be; the culprit is the option, and its file."""
 
 
 class LayoutError(SimulatorError):

@@ -1,4 +1,4 @@
-"""A model's shape from the config.json of a Hugging Face checkpoint: each figure checked, each refusal naming its key."""
+"""A model's shape from the config.json of a Hugging Face checkpoint: each figure checked, each refusal with its key."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""The shape of a transformer: dense or mixture of experts, with any of three attentions; presets as they were published."""
+"""The shape of a transformer: dense or mixture of experts, with any of three attentions; presets as published."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 from perfguard_suites.simulator.errors import ModelError
 
@@ -81,6 +81,13 @@ class ModelShape:
             )
         if self.moe is not None and self.moe.dense_layers > self.layers:
             raise ModelError(f"{culprit}: moe.dense_layers", f"{self.moe.dense_layers} of {self.layers} layers")
+
+    def first_layers(self, layers: int) -> ModelShape:
+        """The same model with only its first `layers`. Raises `ModelError` if it has fewer."""
+        if not 1 <= layers <= self.layers:
+            raise ModelError(f"model {self.name!r:.60}: layers", f"{layers} is not in 1 .. {self.layers}")
+        moe = self.moe and replace(self.moe, dense_layers=min(self.moe.dense_layers, layers))
+        return replace(self, layers=layers, moe=moe)
 
     @property
     def dense_layers(self) -> int:

@@ -17,7 +17,7 @@ ACTIVATION_COPIES = 4  # residual stream, a block's input, its widest intermedia
 class Layout:
     """One model on devices: the extents that one device works with, and the groups it talks to.
 
-    `batch`: prompts in one microbatch of one replica. `stages`: layers in each pipeline stage. `experts`: routed experts
+    `batch`: prompts in one microbatch of one replica. `stages`: layers in each pipeline stage. `experts`: routed ones
     that a device holds; `expert_tensor`: devices that share each of them; `expert_replicas`: replicas whose tokens meet
     at them.
     """

@@ -21,9 +21,9 @@ CHUNKS = 4  # parts of a product's rows, so that a collective sends one while th
 class Cost(NamedTuple):
     """An operator's cost. `latency_ps`: where its traffic overlaps its computation.
 
-    `compute_ps` and `memory_ps` are what each would take alone; of a collective, both are 0 and `latency_ps` is how long
-    its link is busy. `flops`: those of matrix units. `nbytes`: the least that crosses the memory. `part`: the cost of one of
-    `CHUNKS` equal parts, where there are any.
+    `compute_ps` and `memory_ps` are what each would take alone; of a collective, both are 0 and `latency_ps` is how
+    long its link is busy. `flops`: those of matrix units. `nbytes`: the least that crosses the memory. `part`: the cost
+    of one of `CHUNKS` equal parts, where there are any.
     """
 
     name: str
@@ -50,7 +50,8 @@ def to_ps(seconds: float) -> int:
 class Pricer:
     """Prices operators on the evaluator's device.
 
-    `chunked`: parts of products too, where a collective may overlap them. `asked` are the distinct products that the evaluator was asked for.
+    `chunked`: parts of products too, where a collective may overlap them. `asked` are the distinct
+    products that the evaluator was asked for.
     """
 
     def __init__(self, evaluator: GemmEvaluator, *, chunked: bool) -> None:

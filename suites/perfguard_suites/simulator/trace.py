@@ -1,7 +1,7 @@
 """The chart as JSON: Chrome's trace event format, which Perfetto opens, and the document's own shape.
 
-Written piece by piece: what a template's tasks have in common is formatted once, and one formatting operation writes all
-its layers. Source of the first: "Trace Event Format", Google, sections "JSON Object Format" and "Complete Events".
+Written piece by piece: what a template's tasks have in common is formatted once, and one formatting operation writes
+all its layers. Source of the first: "Trace Event Format", Google, sections "JSON Object Format" and "Complete Events".
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ PS_PER_US = 1_000_000
 def chrome_trace(gantt: Gantt) -> str:
     """JSON for chrome://tracing and ui.perfetto.dev: a process for each stage, a thread for each of its resources.
 
-    Times are microseconds with three decimals: starts and durations rounded down to whole nanoseconds, the unit of those
-    tools, so that no event overlaps another on its thread.
+    Times are microseconds with three decimals: starts and durations rounded down to whole nanoseconds, which those
+    tools count in, so that no event overlaps another on its thread.
     """
     events = [
         json.dumps({"name": key, "ph": "M", "pid": pid, "tid": tid, "args": args})

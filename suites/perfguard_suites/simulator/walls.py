@@ -1,4 +1,4 @@
-"""What the simulator itself takes: wall time by phase and layer, as perfguard phases and as the document's log lines."""
+"""What the simulator itself takes: wall time by phase and layer, as perfguard phases and the document's log lines."""
 
 from __future__ import annotations
 
