@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields, replace
 
 from perfguard_suites.simulator.errors import ModelError
 
-MAX_EXTENT = 1 << 20
+MAX_EXTENT = 1 << 24
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,6 +33,7 @@ class Panel(NamedTuple):
     bars: Sequence[Bar]
     start_ps: int
     end_ps: int
+    legend: Sequence[tuple[str, str]] = ()
 
     @property
     def height(self) -> int:
@@ -40,9 +41,9 @@ class Panel(NamedTuple):
         return HEAD + len(self.lanes) * (LANE + GAP) + 18
 
 
-def picture(gantt: Gantt) -> str:
-    """SVG of the chart."""
-    panels = [_whole(gantt)]
+def picture(gantt: Gantt, title: str = "") -> str:
+    """SVG of the chart, with what was simulated as its `title`."""
+    panels = [_whole(gantt, title)]
     for phase in ("Prefill", "Decode"):
         found = _layer(gantt, PHASES.index(phase))
         panels += [] if found is None else [found]
@@ -58,7 +59,7 @@ def picture(gantt: Gantt) -> str:
     )
 
 
-def _whole(gantt: Gantt) -> Panel:
+def _whole(gantt: Gantt, title: str) -> Panel:
     """Every stage's passes, by phase."""
     passes: dict[tuple[int, int, int, int], list[Piece]] = {}
     for piece in gantt.pieces:
@@ -75,8 +76,8 @@ def _whole(gantt: Gantt) -> Panel:
     ]
     stages = max(piece.stage for piece in gantt.pieces) + 1
     return Panel(
-        f"the whole request: {gantt.tasks} tasks", [f"stage {stage}" for stage in range(stages)], bars, 0,
-        gantt.phase_ends_ps[-1],
+        f"{title or 'the whole request'}: {gantt.tasks} tasks", [f"stage {stage}" for stage in range(stages)], bars, 0,
+        gantt.phase_ends_ps[-1], list(PHASE_COLOURS.items()),
     )  # fmt: skip
 
 
@@ -109,6 +110,10 @@ def _drawn(panel: Panel, top: int) -> Iterator[str]:
     span = max(1, panel.end_ps - panel.start_ps)
     scale = (WIDTH - MARGIN - 20) / span
     yield f'<text x="10" y="{top + 14}" font-weight="bold">{escape(panel.title)}</text>'
+    for index, (words, colour) in enumerate(panel.legend):
+        x = WIDTH - 20 - 90 * (len(panel.legend) - index)
+        yield f'<rect x="{x}" y="{top + 5}" width="10" height="10" fill="{colour}"/>'
+        yield f'<text x="{x + 14}" y="{top + 14}">{escape(words)}</text>'
     for lane, name in enumerate(panel.lanes):
         y = top + HEAD + lane * (LANE + GAP)
         yield f'<text x="10" y="{y + 15}">{escape(name)}</text>'
@@ -136,4 +141,4 @@ def _time(ps: int) -> str:
     for unit, size in (("s", 10**12), ("ms", 10**9), ("µs", 10**6), ("ns", 10**3)):
         if ps >= size:
             return f"{ps / size:.3g} {unit}"
-    return f"{ps} ps"
+    return f"{ps} ps" if ps else "0"

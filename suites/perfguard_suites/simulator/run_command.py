@@ -38,9 +38,11 @@ def run(options: argparse.Namespace) -> int:
         LOGGER.setLevel(logging.INFO)
     simulation = simulator.run()
     gantt = simulation.gantt
-    for path, write in ((options.trace, chrome_trace), (options.gantt, document_gantt), (options.picture, picture)):
+    for path, write in ((options.trace, chrome_trace), (options.gantt, document_gantt)):
         if path is not None:
             _write(path, write(gantt))
+    if options.picture is not None:
+        _write(options.picture, picture(gantt, title_of(simulator)))
     if options.json:
         print(json.dumps(as_document(simulator, simulation), indent=2))
     else:
@@ -73,15 +75,21 @@ def as_document(simulator: Simulator, simulation: Simulation) -> dict[str, objec
     }
 
 
-def _lines(simulator: Simulator, simulation: Simulation) -> Iterator[str]:
-    found, request, spread = simulation.statistics, simulator.request, simulator.spread
-    model = simulator.model
-    yield (
+def title_of(simulator: Simulator) -> str:
+    """What is simulated, in a line."""
+    model, request, spread = simulator.model, simulator.request, simulator.spread
+    return (
         f"{model.name} ({model.layers} layers, {model.attention}{', MoE' if model.moe else ''}) on "
         f"{spread.devices} x {simulator.hardware.name}, batch {request.batch}, {request.prompt_tokens} + "
-        f"{request.output_tokens} tokens, {request.dtype}, {'precise' if found.precise else 'coarse'} evaluator"
+        f"{request.output_tokens} tokens, {request.dtype}, {'precise' if simulator.evaluator.precise else 'coarse'} "
+        f"evaluator"
     )
-    needed = simulator.layout.memory_bytes(model, request, spread)
+
+
+def _lines(simulator: Simulator, simulation: Simulation) -> Iterator[str]:
+    found = simulation.statistics
+    yield title_of(simulator)
+    needed = simulator.layout.memory_bytes(simulator.model, simulator.request, simulator.spread)
     yield (
         f"  TTFT {1e3 * found.ttft_s:.3f} ms, TPOT {1e3 * found.tpot_s:.3f} ms, {found.tokens_per_s:.1f} tokens/s, "
         f"{found.prompt_tokens_per_s:.0f} prompt tokens/s; memory of a device "
