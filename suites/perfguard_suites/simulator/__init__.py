@@ -1,4 +1,4 @@
-"""The simulator: what a model's inference would take on a device, from the device's figures, and where the time goes."""
+"""The simulator: what a model's inference takes on a device, from the device's figures, and where it goes."""
 
 from perfguard_suites.simulator.calibration import gemm_latency_s
 from perfguard_suites.simulator.constants import Calibration

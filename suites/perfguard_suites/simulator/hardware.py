@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import re
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -35,7 +36,7 @@ class Link:
     devices: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Hardware:
     """One device and the links around it. Raises `HardwareError` naming the field that cannot be.
 
@@ -44,9 +45,9 @@ class Hardware:
     types. Of `sram_bytes_per_core`, `sram_usable_fraction` is free for the double-buffered tiles of A and B;
     the 4-byte sums of a tile of C live in `accumulator_bytes_per_core` (registers of a GPU, L0C of an NPU).
     `deals_tiles`: whether a core that is done takes the next tile of the whole product (the block scheduler of
-    a GPU), or has its own part of the product from the start. A core asks for at most
-    `core_bandwidth_bytes_per_s`, so that few busy cores cannot fill the memory's bandwidth.
-    `tiles_m`, `tiles_n`, `tiles_k`: the extents that kernels exist for.
+    a GPU), or has its own part of the product from the start. A core asks the memory for at most
+    `core_bandwidth_bytes_per_s`, so that few busy cores do not fill its bandwidth; `multicast_cores` neighbours
+    share one fetch of the larger operand; `tile_start_s` passes before a tile's pipeline is full. `tiles_m`, `tiles_n`, `tiles_k`: the extents that kernels exist for.
     """
 
     name: str
@@ -60,6 +61,8 @@ class Hardware:
     sram_usable_fraction: float
     accumulator_bytes_per_core: int
     core_bandwidth_bytes_per_s: float
+    multicast_cores: int
+    tile_start_s: float
     l2_bytes: int
     l2_bandwidth_bytes_per_s: float
     dram_bytes: int
@@ -79,6 +82,12 @@ class Hardware:
 
     def __post_init__(self) -> None:
         _check(self, self.name)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Hardware) and self.digest == other.digest
+
+    def __hash__(self) -> int:
+        return hash(self.digest)
 
     def peak_flops_per_s(self, dtype: str) -> float:
         """Two for each multiply-add of every core's matrix unit, without sparsity. Raises `HardwareError`."""
@@ -145,13 +154,7 @@ def parse_hardware(raw: Mapping[str, Any], source: str) -> Hardware:
 
 def _advice(key: str, known: tuple[str, ...]) -> str:
     """The key with a unit that somebody meant who wrote one without, or another one."""
-    stem = (
-        key.split("_bytes", maxsplit=1)[0]
-        .split("_gb", maxsplit=1)[0]
-        .split("_hz", maxsplit=1)[0]
-        .split("_tb", maxsplit=1)[0]
-        .rstrip("_")
-    )
+    stem = re.split("_bytes|_gb|_tb|_hz|_s$", key)[0]
     near = [name for name in known if stem and name.startswith(stem)]
     return f"the unit is part of the name: {', '.join(near)}" if near else f"keys are {', '.join(known)}"
 
@@ -206,7 +209,7 @@ def _check(hardware: Hardware, source: str) -> None:
     _check_values({field.name: getattr(hardware, field.name) for field in fields(hardware)}, f"hardware {source}")
 
 
-_MAY_BE_ZERO = frozenset({"launch_overhead_s", "host_latency_s", "latency_s", "l2_bytes"})
+_MAY_BE_ZERO = frozenset({"launch_overhead_s", "host_latency_s", "latency_s", "tile_start_s", "l2_bytes"})
 
 
 def _check_values(values: Mapping[str, Any], source: str) -> None:

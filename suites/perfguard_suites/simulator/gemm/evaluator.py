@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from time import perf_counter
 
 from perfguard_suites.simulator.constants import NO_CALIBRATION, Calibration
 from perfguard_suites.simulator.gemm.problem import Gemm, GemmCost, roofline_s
+from perfguard_suites.simulator.gemm.search import search
 from perfguard_suites.simulator.hardware import Hardware
 
 
@@ -41,7 +43,11 @@ class GemmEvaluator:
             self.hits += 1
             return known
         self.evaluations += 1
-        cost = self._known[gemm] = coarse_cost(self.hardware, gemm, self.calibration)
+        begin_s = perf_counter()
+        find = search if self.precise else coarse_cost
+        cost = self._known[gemm] = find(self.hardware, gemm, self.calibration)
+        self.search_s += perf_counter() - begin_s
+        self.fallbacks += cost.fallback
         return cost
 
     def evaluate_all(self, gemms: Sequence[Gemm]) -> list[GemmCost]:

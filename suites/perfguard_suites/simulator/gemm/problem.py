@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from perfguard_suites.simulator.errors import ShapeError
+from perfguard_suites.simulator.gemm.plan import Plan
 from perfguard_suites.simulator.hardware import DTYPE_BYTES, Hardware
 
 MAX_EXTENT = 1 << 31
@@ -70,4 +71,30 @@ def roofline_s(hardware: Hardware, gemm: Gemm) -> float:
     return max(
         gemm.flops / hardware.peak_flops_per_s(gemm.dtype),
         gemm.compulsory_bytes / hardware.dram_bandwidth_bytes_per_s,
+    )
+
+
+def finish(  # noqa: PLR0913, PLR0917 - what a search has found
+    hardware: Hardware,
+    gemm: Gemm,
+    plan: Plan,
+    chosen: tuple[int, int, int],
+    latency_s: float,
+    core_s: float,
+    memory_s: float,
+    traffic_bytes: float,
+) -> GemmCost:
+    """The answer in which partition, tile and order `chosen` are the cheapest."""
+    partition, tile, order = chosen
+    return GemmCost(
+        # The roofline bounds each way; this keeps the last bit of a quotient from saying otherwise.
+        latency_s=max(latency_s, roofline_s(hardware, gemm)),
+        compute_s=core_s,
+        memory_s=memory_s,
+        traffic_bytes=int(traffic_bytes),
+        flops=gemm.flops,
+        tile=plan.tiles[tile],
+        order=plan.orders[order],
+        partition=plan.partitions[partition],
+        fallback=plan.fallback,
     )
