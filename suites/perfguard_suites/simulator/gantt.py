@@ -117,7 +117,10 @@ def build(pieces: Sequence[Piece], stages: int, phase_ends_ps: Sequence[int]) ->
         starts[:] = piece.start_ps + layers * np.int64(template.length_ps) + offsets
         lasts[:] = durations
         at = end
-    return Gantt(tuple(known), resources, tuple(pieces), *small, *times, tuple(phase_ends_ps))
+    return Gantt(
+        tuple(known), resources, tuple(pieces), *small, start_ps=times[0], duration_ps=times[1],
+        phase_ends_ps=tuple(phase_ends_ps),
+    )  # fmt: skip
 
 
 def _columns(template: Template, known: dict[str, int]) -> tuple[SmallColumn, SmallColumn, Column, Column]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import random
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import median
@@ -123,7 +123,7 @@ def climb(simulator: Simulator, folder: Path, rounds: int) -> tuple[float, list[
     return median(times_s[DEFAULT]), climbs(results, times_s)
 
 
-def climbs(results: Mapping[str, Simulation], times_s: Mapping[str, object]) -> list[Climb]:
+def climbs(results: Mapping[str, Simulation], times_s: Mapping[str, Sequence[float]]) -> list[Climb]:
     """Each rung's gain and change of result, from what was measured in the same rounds."""
     found, base = [], results[DEFAULT].statistics
     for rung in RUNGS:
@@ -131,8 +131,8 @@ def climbs(results: Mapping[str, Simulation], times_s: Mapping[str, object]) -> 
         found.append(
             Climb(
                 rung,
-                ratio_interval(times_s[DEFAULT], times_s[rung.name]),  # type: ignore[arg-type]
-                median(times_s[rung.name]),  # type: ignore[call-overload]
+                ratio_interval(times_s[DEFAULT], times_s[rung.name]),
+                median(times_s[rung.name]),
                 result,
                 result.statistics.ttft_s / base.ttft_s - 1,
                 result.statistics.tpot_s / base.tpot_s - 1,

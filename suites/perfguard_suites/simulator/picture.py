@@ -47,7 +47,8 @@ def picture(gantt: Gantt, title: str = "") -> str:
     for phase in ("Prefill", "Decode"):
         found = _layer(gantt, PHASES.index(phase))
         panels += [] if found is None else [found]
-    body, top = [], 10
+    body: list[str] = []
+    top = 10
     for panel in panels:
         body += _drawn(panel, top)
         top += panel.height
@@ -111,9 +112,9 @@ def _drawn(panel: Panel, top: int) -> Iterator[str]:
     scale = (WIDTH - MARGIN - 20) / span
     yield f'<text x="10" y="{top + 14}" font-weight="bold">{escape(panel.title)}</text>'
     for index, (words, colour) in enumerate(panel.legend):
-        x = WIDTH - 20 - 90 * (len(panel.legend) - index)
-        yield f'<rect x="{x}" y="{top + 5}" width="10" height="10" fill="{colour}"/>'
-        yield f'<text x="{x + 14}" y="{top + 14}">{escape(words)}</text>'
+        left = WIDTH - 20 - 90 * (len(panel.legend) - index)
+        yield f'<rect x="{left}" y="{top + 5}" width="10" height="10" fill="{colour}"/>'
+        yield f'<text x="{left + 14}" y="{top + 14}">{escape(words)}</text>'
     for lane, name in enumerate(panel.lanes):
         y = top + HEAD + lane * (LANE + GAP)
         yield f'<text x="10" y="{y + 15}">{escape(name)}</text>'

@@ -31,7 +31,7 @@ COLLECTIVES = (reduce_scatter_s, all_gather_s, all_reduce_s, all_to_all_s)
 
 
 def test_one_level_is_the_textbook() -> None:
-    """8 devices, 80 MB: the ring's 7 messages of an eighth; twice that for an all-reduce; 3 exchanges of a small one."""
+    """8 devices, 80 MB: the ring's 7 messages of an eighth; twice that for an all-reduce, 3 exchanges if small."""
     group, nbytes = group_of(H100, 8), 8e7
     ring_s = 7 * (ALPHA + 1e7 * BETA)
     assert reduce_scatter_s(group, nbytes) == pytest.approx(ring_s)

@@ -137,7 +137,7 @@ def test_a_pipeline_has_the_bubble_it_must_have() -> None:
 
 def test_overlapped_communication_is_less_exposed() -> None:
     """In parts, the same collective lies beside the product that feeds it; without the option, all of it is exposed."""
-    model, request, spread = model_of("llama-2-7b"), Request(2048, 1), Parallelism(tensor=8)
+    model, request, spread = model_of("gpt-3-175b"), Request(1024, 1), Parallelism(tensor=8)
     parts, whole = (
         simulate(model, replace(CLOSED_FORM, enable_comm_overlap=on), request, spread).statistics.phases["Prefill"]
         for on in (True, False)
@@ -197,10 +197,10 @@ def test_a_million_tokens_are_refused_or_fast() -> None:
     assert found.gantt.tasks < 2000
     with pytest.raises(ConfigurationError, match="a chart holds"):
         simulate(
-            replace(million, layers=400),
+            replace(million, layers=40),
             replace(CLOSED_FORM, max_simulated_tokens=4096),
-            Request(10, 4096, 512),
-            Parallelism(microbatches=512),
+            Request(10, 4096, 64),
+            Parallelism(microbatches=64),
         )
 
 
