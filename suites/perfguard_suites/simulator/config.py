@@ -183,7 +183,7 @@ def options_from(kind: type[T], table: Mapping[str, Any], source: str) -> T:
         if key not in known:
             raise ConfigurationError(f"{source}.{key}", "is unknown", f"one of {', '.join(known)}")
     try:
-        return replace(kind(), **table)  # type: ignore[type-var,no-any-return]
+        return replace(kind(), **table)  # type: ignore[type-var]
     except ConfigurationError as error:
         raise ConfigurationError(f"{source}.{error.culprit}", error.problem, error.advice) from None
 

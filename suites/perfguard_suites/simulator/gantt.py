@@ -118,7 +118,8 @@ def build(pieces: Sequence[Piece], stages: int, phase_ends_ps: Sequence[int]) ->
         lasts[:] = durations
         at = end
     return Gantt(
-        tuple(known), resources, tuple(pieces), *small, start_ps=times[0], duration_ps=times[1],
+        names=tuple(known), resources=resources, pieces=tuple(pieces), name=small[0], resource=small[1], phase=small[2],
+        layer=small[3], token=small[4], microbatch=small[5], start_ps=times[0], duration_ps=times[1],
         phase_ends_ps=tuple(phase_ends_ps),
     )  # fmt: skip
 
