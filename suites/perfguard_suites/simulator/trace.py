@@ -20,8 +20,9 @@ PS_PER_US = 1_000_000
 def chrome_trace(gantt: Gantt) -> str:
     """JSON for chrome://tracing and ui.perfetto.dev: a process for each stage, a thread for each of its resources.
 
-    Times are microseconds with three decimals: starts and durations rounded down to whole nanoseconds, which those
-    tools count in, so that no event overlaps another on its thread.
+    Times are microseconds with three decimals, rounded down to the nanoseconds that those tools count in. A duration
+    ends a nanosecond early: a tool that adds a start and a duration as floating-point numbers would else find that
+    events which touch overlap (speedscope did).
     """
     events = [
         json.dumps({"name": key, "ph": "M", "pid": pid, "tid": tid, "args": args})
@@ -63,7 +64,7 @@ def _id(resource: Resource) -> str:
 def _chrome_task(piece: Piece, task: int, time: str, layer: str) -> str:
     """A complete event, with gaps for its start and its layer."""
     template = piece.template
-    micros, nanos = divmod(template.durations_ps[task] // 1_000, 1_000)
+    micros, nanos = divmod(max(0, template.durations_ps[task] // 1_000 - 1), 1_000)
     return (
         f'{{"name":"{template.names[task]}","cat":"{PHASES[piece.phase]}","ph":"X","pid":{piece.stage},'
         f'"tid":{template.kinds[task]},"ts":{time},"dur":{micros}.{nanos:03d},'

@@ -54,7 +54,7 @@ def complete_events(text: str) -> list[dict[str, Any]]:
     """The complete events of a trace, after holding all of it to the trace event format, strictly.
 
     JSON object format; only metadata (M) and complete (X) events; every field of its documented type and no other; each
-    thread named once; on a thread, events in order neither overlap nor nest.
+    thread named once; on a thread, events neither overlap nor nest, for a tool that adds floats either.
     """
     raw = json.loads(text, parse_constant=pytest.fail)
     assert set(raw) == {"traceEvents", "displayTimeUnit"}
@@ -74,10 +74,9 @@ def complete_events(text: str) -> list[dict[str, Any]]:
         complete.append(event)
     assert len(named) == len(set(named))
     assert {(event["pid"], event["tid"]) for event in complete} <= set(named)
-    by_thread: dict[tuple[int, int], list[tuple[int, int]]] = {}
+    by_thread: dict[tuple[int, int], list[tuple[float, float]]] = {}
     for event in complete:
-        start_ns, dur_ns = round(event["ts"] * 1000), round(event["dur"] * 1000)
-        by_thread.setdefault((event["pid"], event["tid"]), []).append((start_ns, start_ns + dur_ns))
+        by_thread.setdefault((event["pid"], event["tid"]), []).append((event["ts"], event["ts"] + event["dur"]))
     for spans in by_thread.values():
         spans.sort()
         assert all(end <= start for (_, end), (start, _) in pairwise(spans))
