@@ -58,7 +58,10 @@ class Simulator:
                 "prompt_tokens + output_tokens", f"{positions} exceed the {self.model.max_positions} positions of "
                 f"{self.model.name}", "ask for less, or take a model with more",
             )  # fmt: skip
-        if self.evaluator.hardware != self.hardware or self.evaluator.precise != self.config.use_precise_evaluator:
+        if (
+            self.evaluator.hardware != device_of(self.hardware, self.config)
+            or self.evaluator.precise != self.config.use_precise_evaluator
+        ):
             raise ConfigurationError("evaluator", "is of another device or another precision", "make one of these")
         self.hardware.rate(self.request.dtype)
         _ = self.layout
@@ -122,8 +125,15 @@ def simulator_of(
 def evaluator_of(
     hardware: Hardware, config: SimulationConfig, calibration: Calibration | None = None, cache: object | None = None
 ) -> GemmEvaluator:
-    """An evaluator that has searched nothing yet, as precise as the options want it."""
-    return GemmEvaluator(hardware, precise=config.use_precise_evaluator, calibration=calibration, cache=cache)
+    """An evaluator that has searched nothing yet, as precise as the options want it, on the device that they leave."""
+    return GemmEvaluator(
+        device_of(hardware, config), precise=config.use_precise_evaluator, calibration=calibration, cache=cache
+    )
+
+
+def device_of(hardware: Hardware, config: SimulationConfig) -> Hardware:
+    """The device as the options leave it: one that does not overlap its memory traffic, if they say so."""
+    return hardware if config.enable_overlap else replace(hardware, overlaps_dma=False)
 
 
 class _Job:
@@ -134,7 +144,7 @@ class _Job:
         self.model, self.request, self.config = simulator.model, simulator.request, config
         self.hardware, self.spread = simulator.hardware, simulator.spread
         self.layout, self.walls = layout, walls
-        self.composer = Composer.of(config, simulator.hardware)
+        self.composer = Composer.of(config, simulator.evaluator.hardware)
         self.pricer = Pricer(simulator.evaluator, chunked=self.composer.communication_overlap)
         self.schedule = Schedule(len(layout.stages))
         self.positions = simulator.request.decode_positions(config.max_simulated_tokens)

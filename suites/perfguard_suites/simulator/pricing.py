@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
+from perfguard import phase
 from perfguard_suites.simulator.gemm import Gemm, GemmCost, GemmEvaluator
 from perfguard_suites.simulator.operators import Collective, Elementwise, Operator, Product
 
@@ -19,7 +20,7 @@ CHUNKS = 4  # parts of a product's rows, so that a collective sends one while th
 
 
 class Cost(NamedTuple):
-    """An operator's cost. `latency_ps`: where its traffic overlaps its computation.
+    """An operator's cost: `latency_ps`, with its traffic beside its computation or after it, as the device does.
 
     `compute_ps` and `memory_ps` are what each would take alone; of a collective, both are 0 and `latency_ps` is how
     long its link is busy. `flops`: those of matrix units. `nbytes`: the least that crosses the memory. `part`: the cost
@@ -35,11 +36,6 @@ class Cost(NamedTuple):
     nbytes: int = 0
     collective: bool = False
     part: Cost | None = None
-
-    @property
-    def serial_ps(self) -> int:
-        """Where traffic and computation take turns: the shorter one is hidden no longer."""
-        return max(self.latency_ps + min(self.compute_ps, self.memory_ps), self.compute_ps + self.memory_ps)
 
 
 def to_ps(seconds: float) -> int:
@@ -68,7 +64,8 @@ class Pricer:
         parts = self._parts(operators) if self.chunked else {}
         gemms = [*wanted, *parts.values()]
         self.asked.update(gemms)
-        answers = self.evaluator.evaluate_all(gemms)
+        with phase("search"):
+            answers = self.evaluator.evaluate_all(gemms)
         whole = iter(answers[: len(wanted)])
         part = dict(zip(parts, answers[len(wanted) :], strict=True))
         return [
@@ -83,7 +80,8 @@ class Pricer:
     def _elementwise(self, operator: Elementwise) -> Cost:
         compute_s = operator.flops / self.hardware.vector_flops_per_s
         memory_s = operator.nbytes / self._bandwidth
-        latency_ps = to_ps(max(compute_s, memory_s) + self.hardware.launch_overhead_s)
+        together_s = max(compute_s, memory_s) if self.hardware.overlaps_dma else compute_s + memory_s
+        latency_ps = to_ps(together_s + self.hardware.launch_overhead_s)
         return Cost(
             operator.name, operator.block, latency_ps, to_ps(compute_s), to_ps(memory_s), nbytes=operator.nbytes
         )

@@ -13,7 +13,7 @@ from itertools import groupby
 
 from perfguard_suites.simulator.config import SimulationConfig
 from perfguard_suites.simulator.hardware import Hardware
-from perfguard_suites.simulator.pricing import CHUNKS, Cost
+from perfguard_suites.simulator.pricing import CHUNKS, Cost, to_ps
 
 COMPUTE, DMA, LINK, HOST = range(4)
 RESOURCE_KINDS = ("compute", "dma", "link", "host")
@@ -62,12 +62,15 @@ class Composer:
     overlap: bool
     communication_overlap: bool
     coarse: bool
+    launch_ps: int
 
     @classmethod
     def of(cls, config: SimulationConfig, hardware: Hardware) -> Composer:
-        """The composer of these options on this device, which may not be able to overlap its memory traffic."""
+        """The composer of these options on this device, which overlaps its memory traffic or does not."""
         coarse = config.evaluation_granularity == "coarse"
-        return cls(config.enable_overlap and hardware.overlaps_dma, config.enable_comm_overlap and not coarse, coarse)
+        return cls(
+            hardware.overlaps_dma, config.enable_comm_overlap and not coarse, coarse, to_ps(hardware.launch_overhead_s)
+        )
 
     def compose(self, costs: Sequence[Cost]) -> Template:
         """The piece that these operators make."""
@@ -79,7 +82,7 @@ class Composer:
             collectives=collectives,
         )
         waiting: Cost | None = None  # a computation whose collective may overlap it
-        for cost in merged(costs) if self.coarse else costs:
+        for cost in self._merged(costs) if self.coarse else costs:
             if not cost.collective:
                 self._flush(template, waiting)
                 waiting = cost
@@ -98,27 +101,21 @@ class Composer:
 
     def _computation(self, template: Template, cost: Cost, start_ps: int) -> int:
         """A computation and its memory traffic from `start_ps` on, beside each other or in turns; returns its end."""
-        duration_ps = self._duration_ps(cost)
-        if self.overlap:
-            template.add(cost.name, COMPUTE, start_ps, duration_ps)
-            template.add(cost.name, DMA, start_ps, min(cost.memory_ps, duration_ps))
-        else:
-            template.add(cost.name, DMA, start_ps, cost.memory_ps)
-            template.add(cost.name, COMPUTE, start_ps + cost.memory_ps, duration_ps - cost.memory_ps)
+        duration_ps, moving_ps = cost.latency_ps, min(cost.memory_ps, cost.latency_ps)
+        waiting_ps = 0 if self.overlap else moving_ps
+        template.add(cost.name, COMPUTE, start_ps + waiting_ps, duration_ps - waiting_ps)
+        template.add(cost.name, DMA, start_ps, moving_ps)
         return start_ps + duration_ps
-
-    def _duration_ps(self, cost: Cost) -> int:
-        return cost.latency_ps if self.overlap else cost.serial_ps
 
     def _overlapped(self, template: Template, product: Cost, collective: Cost) -> bool:
         """Add a product and its collective part by part, if that is sooner done than one after the other."""
         if not self.communication_overlap or product.part is None or collective.part is None:
             return False
-        computing_ps, sending_ps = self._duration_ps(product.part), collective.part.latency_ps
+        computing_ps, sending_ps = product.part.latency_ps, collective.part.latency_ps
         done_ps = [computing_ps + sending_ps]  # each part: when it has been sent
         for part in range(1, CHUNKS):
             done_ps.append(max((part + 1) * computing_ps, done_ps[-1]) + sending_ps)
-        if done_ps[-1] >= self._duration_ps(product) + collective.latency_ps:
+        if done_ps[-1] >= product.latency_ps + collective.latency_ps:
             return False
         start_ps = template.length_ps
         for part in range(CHUNKS):
@@ -129,20 +126,18 @@ class Composer:
         template.exposed_ps += done_ps[-1] - CHUNKS * computing_ps
         return True
 
+    def _merged(self, costs: Sequence[Cost]) -> list[Cost]:
+        """One cost for each run of computations of one block, launched once, as if they overlapped perfectly.
 
-def merged(costs: Sequence[Cost]) -> list[Cost]:
-    """One cost for each run of computations of one block, as if they overlapped perfectly: optimistic, hence coarse.
-
-    Computations after a collective begin a new run: they need what it brings.
-    """
-    found: list[Cost] = []
-    for (block, collective), run in groupby(costs, key=lambda cost: (cost.block, cost.collective)):
-        together = list(run)
-        if collective:
-            found += together
-            continue
-        compute_ps, memory_ps = sum(cost.compute_ps for cost in together), sum(cost.memory_ps for cost in together)
-        least_ps = max(cost.latency_ps - max(cost.compute_ps, cost.memory_ps) for cost in together)
-        latency_ps = max(compute_ps, memory_ps) + max(0, least_ps)  # the fixed cost of one of them
-        found.append(Cost(block, block, latency_ps, compute_ps, memory_ps))
-    return found
+        Optimistic, hence coarse. Computations after a collective begin a new run: they need what it brings.
+        """
+        found: list[Cost] = []
+        for (block, collective), run in groupby(costs, key=lambda cost: (cost.block, cost.collective)):
+            together = list(run)
+            if collective:
+                found += together
+                continue
+            compute_ps, memory_ps = sum(cost.compute_ps for cost in together), sum(cost.memory_ps for cost in together)
+            busy_ps = max(compute_ps, memory_ps) if self.overlap else compute_ps + memory_ps
+            found.append(Cost(block, block, busy_ps + self.launch_ps, compute_ps, memory_ps))
+        return found

@@ -125,14 +125,13 @@ def test_overlap_never_costs_time(
 
 
 @settings(max_examples=25, deadline=None)
-@given(models(), st.sampled_from(PRESETS), REQUESTS, SPREADS, st.floats(1.0, 4.0))
+@given(models(), st.sampled_from(PRESETS), CONFIGS, REQUESTS, SPREADS, st.floats(1.0, 4.0))
 def test_more_bandwidth_is_never_slower(
-    model: ModelShape, device: str, request: Request, spread: Parallelism, factor: float
+    model: ModelShape, device: str, config: SimulationConfig, request: Request, spread: Parallelism, factor: float
 ) -> None:
     """Faster links, host and memory: at most the same simulated time, phase by phase."""
     slow = DEVICES[device]
     links = tuple(replace(link, bandwidth_bytes_per_s=link.bandwidth_bytes_per_s * factor) for link in slow.levels)
-    config = SimulationConfig(use_precise_evaluator=False)
     base = simulator_of(model, slow, config, request, spread).run().statistics
     for fast in (
         replace(slow, levels=links),
@@ -178,3 +177,15 @@ def test_logging_changes_no_time(caplog: pytest.LogCaptureFixture, level: int) -
     ]  # fmt: skip
     assert "walked 3 layers" in lines[4]
     assert "ops=13+2" in lines[2]
+
+
+@pytest.mark.parametrize("variables", [{}, {"GEMM_DISABLE_MULTIPROCESS": "1"}])
+def test_processes_and_caches_change_no_time(monkeypatch: pytest.MonkeyPatch, variables: dict[str, str]) -> None:
+    """Searched here, searched by others, or known already: the same chart."""
+    model, config = ModelShape("made", 256, 3, 8, 2, 32, 512, 1000, 4096), SimulationConfig()
+    simulator = simulator_of(model, DEVICES["npu-64"], config, Request(64, 2), Parallelism(tensor=2))
+    first = simulator.run()
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert same(first, simulator.fresh().run())
+    assert same(first, simulator.run())

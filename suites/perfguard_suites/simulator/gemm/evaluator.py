@@ -59,8 +59,9 @@ def coarse_cost(hardware: Hardware, gemm: Gemm, calibration: Calibration) -> Gem
     """The roofline with efficiencies: a closed form, without tiles."""
     compute_s = gemm.flops / (hardware.peak_flops_per_s(gemm.dtype) * calibration.compute_efficiency)
     memory_s = gemm.compulsory_bytes / (hardware.dram_bandwidth_bytes_per_s * calibration.memory_efficiency)
+    together_s = max(compute_s, memory_s) if hardware.overlaps_dma else compute_s + memory_s
     return GemmCost(
-        latency_s=max(compute_s, memory_s, roofline_s(hardware, gemm)) + calibration.fixed_s,
+        latency_s=max(together_s, roofline_s(hardware, gemm)) + calibration.fixed_s,
         compute_s=compute_s,
         memory_s=memory_s,
         traffic_bytes=gemm.compulsory_bytes,
