@@ -28,7 +28,7 @@ class SimulationConfig:
 
     `max_simulated_tokens`: decode steps that are simulated at most; of a longer answer, that many, spread evenly over
     it. `use_precise_evaluator`: search each GEMM's tiles, else a closed form. `evaluation_granularity`: `fine`, a task
-    for each operator, or `coarse`, one for each block, as if a block's operators overlapped perfectly.
+    for each operator, or `coarse`, one for each block, whose elementwise work is launched once.
     `enable_data_transfer`: the prompt goes to the device and the answer back. `enable_kv_cache`: without it each step
     computes all positions again. `enable_overlap`: an operator's memory traffic overlaps its computation, else they
     take turns. `enable_comm_overlap`: a collective overlaps the product that feeds it, in chunks of its rows.

@@ -127,9 +127,9 @@ class Composer:
         return True
 
     def _merged(self, costs: Sequence[Cost]) -> list[Cost]:
-        """One cost for each run of computations of one block, launched once, as if they overlapped perfectly.
+        """One cost for each run of computations of one block: their sum, but with its elementwise work launched once.
 
-        Optimistic, hence coarse. Computations after a collective begin a new run: they need what it brings.
+        Hence coarse. Computations after a collective begin a new run: they need what it brings.
         """
         found: list[Cost] = []
         for (block, collective), run in groupby(costs, key=lambda cost: (cost.block, cost.collective)):
@@ -138,6 +138,7 @@ class Composer:
                 found += together
                 continue
             compute_ps, memory_ps = sum(cost.compute_ps for cost in together), sum(cost.memory_ps for cost in together)
-            busy_ps = max(compute_ps, memory_ps) if self.overlap else compute_ps + memory_ps
-            found.append(Cost(block, block, busy_ps + self.launch_ps, compute_ps, memory_ps))
+            spared = max(0, sum(not cost.flops for cost in together) - 1)
+            latency_ps = sum(cost.latency_ps for cost in together) - spared * self.launch_ps
+            found.append(Cost(block, block, latency_ps, compute_ps, memory_ps))
         return found

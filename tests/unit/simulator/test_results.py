@@ -173,7 +173,7 @@ def test_few_steps_stand_for_a_long_answer() -> None:
 
 
 def test_coarse_and_fine_differ_and_by_how_much_is_known() -> None:
-    """A coarse block overlaps perfectly: never slower than its operators one by one, and far fewer tasks."""
+    """A coarse block is launched once: never slower than its operators one by one, and far fewer tasks."""
     fine, coarse = (simulate(config=replace(CLOSED_FORM, evaluation_granularity=how)) for how in ("fine", "coarse"))
     assert coarse.statistics.total_ps < fine.statistics.total_ps
     assert coarse.gantt.tasks < fine.gantt.tasks / 2
