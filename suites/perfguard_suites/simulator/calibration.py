@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from perfguard_suites.simulator.constants import Calibration
-from perfguard_suites.simulator.errors import CalibrationError, SimulatorError
+from perfguard_suites.simulator.errors import CalibrationError, ShapeError, SimulatorError
 from perfguard_suites.simulator.gemm import Gemm, GemmEvaluator, roofline_s
 from perfguard_suites.simulator.gemm.plan import Floats, plan_for
 from perfguard_suites.simulator.gemm.search import Parts, combine, parts_of_all, search
@@ -74,14 +74,15 @@ def calibrate(hardware: Hardware | str, rows: Iterable[Sequence[float]], dtype: 
 
 def _checked(row: Sequence[float], culprit: str) -> Row:
     try:
-        m, n, k, seconds = row
+        m, n, k, seconds = map(float, row)
         extents = int(m), int(n), int(k)
-        if extents != (m, n, k):
-            raise ValueError
-        Gemm(1, *extents)
     except (TypeError, ValueError, OverflowError):
         raise CalibrationError(culprit, f"{row!r:.80} is not (m, n, k, seconds)") from None
-    except SimulatorError as error:
+    if any(whole != given for whole, given in zip(extents, (m, n, k), strict=True)):
+        raise CalibrationError(culprit, f"{row!r:.80} has extents that are not whole")
+    try:
+        Gemm(1, *extents)
+    except ShapeError as error:
         raise CalibrationError(f"{culprit}: {error.culprit}", error.problem) from None
     if not math.isfinite(seconds) or seconds <= 0:
         raise CalibrationError(culprit, f"{seconds!r:.40} seconds", "measured times are positive")

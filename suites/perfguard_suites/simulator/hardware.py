@@ -6,7 +6,7 @@ import hashlib
 import math
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
@@ -47,7 +47,8 @@ class Hardware:
     `deals_tiles`: whether a core that is done takes the next tile of the whole product (the block scheduler of
     a GPU), or has its own part of the product from the start. A core asks the memory for at most
     `core_bandwidth_bytes_per_s`, so that few busy cores do not fill its bandwidth; `multicast_cores` neighbours
-    share one fetch of the larger operand; `tile_start_s` passes before a tile's pipeline is full. `tiles_m`, `tiles_n`, `tiles_k`: the extents that kernels exist for.
+    share one fetch of the larger operand; `tile_start_s` passes before a tile's pipeline is full.
+    `tiles_m`, `tiles_n`, `tiles_k`: the extents that kernels exist for.
     """
 
     name: str
@@ -173,23 +174,40 @@ def _value(value: Any, kind: str, culprit: str) -> Any:
     """`value` as the field's type. Raises `HardwareError` for another, a text with a unit in it included."""
     if kind in {"int", "float"} and isinstance(value, str):
         raise HardwareError(culprit, f"{value!r:.40} is a text", f"write a bare number{_unit_hint(culprit)}")
-    if kind == "str" and isinstance(value, str) and value:
-        return value
-    if kind == "bool" and isinstance(value, bool):
-        return value
-    if kind == "int" and type(value) is int:
-        return value
-    if kind == "float" and type(value) in {int, float}:
-        return float(value)
-    if kind == "tuple[int, ...]" and isinstance(value, list) and all(type(item) is int for item in value):
-        return tuple(value)
-    if kind == "tuple[Link, ...]" and isinstance(value, list):
-        return tuple(_link(item, f"{culprit}[{index}]") for index, item in enumerate(value))
-    if kind == "Mapping[str, float]" and isinstance(value, dict):
-        return MappingProxyType({str(key): _value(item, "float", f"{culprit}.{key}") for key, item in value.items()})
-    if kind == "Mapping[str, str]" and isinstance(value, dict):
-        return MappingProxyType({str(key): _value(item, "str", f"{culprit}.{key}") for key, item in value.items()})
-    raise HardwareError(culprit, f"{value!r:.40} is no {kind}")
+    read = _READERS[kind]
+    result = read(value, culprit)
+    if result is None:
+        raise HardwareError(culprit, f"{value!r:.40} is no {kind}")
+    return result
+
+
+def _table(value: Any, kind: str, culprit: str) -> Any:
+    if not isinstance(value, dict):
+        return None
+    return MappingProxyType({str(key): _value(item, kind, f"{culprit}.{key}") for key, item in value.items()})
+
+
+def _links(value: Any, culprit: str) -> Any:
+    if not isinstance(value, list):
+        return None
+    return tuple(_link(item, f"{culprit}[{index}]") for index, item in enumerate(value))
+
+
+def _integers(value: Any, _culprit: str) -> Any:
+    return tuple(value) if isinstance(value, list) and all(type(item) is int for item in value) else None
+
+
+# From a TOML value and its place to the field's value, or None.
+_READERS: Mapping[str, Callable[[Any, str], Any]] = {
+    "str": lambda value, _: value if isinstance(value, str) and value else None,
+    "bool": lambda value, _: value if isinstance(value, bool) else None,
+    "int": lambda value, _: value if type(value) is int else None,
+    "float": lambda value, _: float(value) if type(value) in {int, float} else None,
+    "tuple[int, ...]": _integers,
+    "tuple[Link, ...]": _links,
+    "Mapping[str, float]": lambda value, culprit: _table(value, "float", culprit),
+    "Mapping[str, str]": lambda value, culprit: _table(value, "str", culprit),
+}
 
 
 def _link(raw: Any, culprit: str) -> Link:
@@ -214,22 +232,19 @@ _MAY_BE_ZERO = frozenset({"launch_overhead_s", "host_latency_s", "latency_s", "t
 
 def _check_values(values: Mapping[str, Any], source: str) -> None:
     for key, value in values.items():
-        if isinstance(value, bool):
-            continue
-        if isinstance(value, int | float):
+        if isinstance(value, int | float) and not isinstance(value, bool):
             _check_number(key, value, f"{source}: {key}")
-        if key in {"tiles_m", "tiles_n", "tiles_k"}:
-            if not value or list(value) != sorted(set(value)) or value[0] < 1:
-                raise HardwareError(f"{source}: {key}", f"{list(value)} is no rising list of extents")
-        if key == "dtype_rates":
-            for dtype, rate in value.items():
-                if dtype not in DTYPE_BYTES:
-                    raise HardwareError(f"{source}: dtype_rates.{dtype}", "unknown", f"know {', '.join(DTYPE_BYTES)}")
-                _check_number("dtype_rates", rate, f"{source}: dtype_rates.{dtype}")
-        if key == "levels":
-            for index, link in enumerate(value):
-                for field in fields(link):
-                    _check_number(field.name, getattr(link, field.name), f"{source}: levels[{index}].{field.name}")
+    for key in ("tiles_m", "tiles_n", "tiles_k"):
+        extents = list(values[key])
+        if not extents or extents != sorted(set(extents)) or extents[0] < 1:
+            raise HardwareError(f"{source}: {key}", f"{extents} is no rising list of extents")
+    for dtype, rate in values["dtype_rates"].items():
+        if dtype not in DTYPE_BYTES:
+            raise HardwareError(f"{source}: dtype_rates.{dtype}", "unknown", f"know {', '.join(DTYPE_BYTES)}")
+        _check_number("dtype_rates", rate, f"{source}: dtype_rates.{dtype}")
+    for index, link in enumerate(values["levels"]):
+        for field in fields(link):
+            _check_number(field.name, getattr(link, field.name), f"{source}: levels[{index}].{field.name}")
     if values["sram_usable_fraction"] > 1:
         raise HardwareError(f"{source}: sram_usable_fraction", f"{values['sram_usable_fraction']} is above 1")
 

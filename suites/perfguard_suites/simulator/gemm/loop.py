@@ -55,7 +55,7 @@ def search_by_loop(hardware: Hardware, gemm: Gemm, calibration: Calibration = NO
     return finish(hardware, gemm, plan, chosen, best.latency_s, best.core_s, best.memory_s, best.traffic_bytes)
 
 
-def cost_of_way(  # noqa: PLR0913, PLR0917 - a way is made of that many choices
+def cost_of_way(
     hardware: Hardware,
     gemm: Gemm,
     calibration: Calibration,
@@ -65,81 +65,124 @@ def cost_of_way(  # noqa: PLR0913, PLR0917 - a way is made of that many choices
     order: str,
 ) -> Way | None:
     """What one way costs; None where it cannot be taken."""
-    products, rows, columns, depth = float(gemm.g), float(gemm.m), float(gemm.n), float(gemm.k)
+    share = share_work(hardware, gemm, partition, tile)
+    if share is None:
+        return None
     item = float(DTYPE_BYTES[gemm.dtype])
-    p_g, p_m, p_n, p_k = map(float, partition)
-    t_m, t_n, t_k = map(float, tile)
-    tiles_m, tiles_n, tiles_k = math.ceil(rows / t_m), math.ceil(columns / t_n), math.ceil(depth / t_k)
-    steps_k = float(math.ceil(tiles_k / p_k))
-    slices = float(math.ceil(tiles_k / steps_k))
-    cores = float(hardware.cores)
+    result_item = SUM_BYTES if share.slices > 1 else item
+    fill_bytes, result_bytes = port_bytes(hardware, gemm, share, tile, order, result_item)
 
-    if hardware.deals_tiles:
-        units = products * tiles_m * tiles_n * slices
-        if slices > 1 and units > cores:
-            return None  # a product is split along K only where its tiles do not fill the cores
-        rounds = max(_dealt(core, units, cores) for core in range(hardware.cores))
-        busy = min(units, cores)
-        cycles = (
-            rounds
-            * math.ceil(t_m / hardware.cube_m)
-            * math.ceil(t_n / hardware.cube_n)
-            * (steps_k * math.ceil(t_k / hardware.cube_k))
-        )
-        own_g, own_m, own_n = rounds, 1.0, 1.0
-    else:
-        own_g, own_m, own_n = _ceil(products / p_g), _ceil(tiles_m / p_m), _ceil(tiles_n / p_n)
-        rounds = own_g * own_m * own_n
-        busy = _ceil(products / own_g) * _ceil(tiles_m / own_m) * _ceil(tiles_n / own_n) * slices
-        cycles = max(
-            _cycles(index_m, own_m, tiles_m, rows, t_m, hardware.cube_m)
-            * _cycles(index_n, own_n, tiles_n, columns, t_n, hardware.cube_n)
-            * _cycles(index_k, steps_k, tiles_k, depth, t_k, hardware.cube_k)
-            for index_m in range(partition[1])
-            for index_n in range(partition[2])
-            for index_k in range(partition[3])
-        )
-        cycles = own_g * cycles
-
-    compute_s = cycles / (hardware.clock_hz * hardware.rate(gemm.dtype)) / calibration.compute_efficiency
-    port_bytes_per_s = hardware.l2_bandwidth_bytes_per_s / cores
-    t_m, t_n, t_k = min(t_m, rows), min(t_n, columns), min(t_k, depth)
-    result_item = SUM_BYTES if slices > 1 else item
-    if order == "mkn":
-        fill = (own_g * own_m * steps_k * (t_m * t_k) + rounds * steps_k * (t_k * t_n)) * item
-        result = rounds * (t_m * t_n) * (2.0 * SUM_BYTES * (steps_k - 1.0) + result_item)
-    elif order == "nkm":
-        fill = (own_g * own_n * steps_k * (t_k * t_n) + rounds * steps_k * (t_m * t_k)) * item
-        result = rounds * (t_m * t_n) * (2.0 * SUM_BYTES * (steps_k - 1.0) + result_item)
-    else:
-        shared = max(t_m, t_n) / hardware.multicast_cores + min(t_m, t_n)
-        fill = rounds * steps_k * (t_k * shared) * item
-        result = rounds * (t_m * t_n) * result_item
-    fill_s = fill / port_bytes_per_s
+    compute_s = share.cycles / (hardware.clock_hz * hardware.rate(gemm.dtype)) / calibration.compute_efficiency
+    port_bytes_per_s = hardware.l2_bandwidth_bytes_per_s / float(hardware.cores)
+    fill_s = fill_bytes / port_bytes_per_s
     overlapped = compute_s + fill_s if plan.fallback else max(compute_s, fill_s)
-    after_s = rounds * hardware.tile_start_s + result / port_bytes_per_s
+    after_s = share.rounds * hardware.tile_start_s + result_bytes / port_bytes_per_s
     core_s = overlapped + after_s
 
-    a, b, c = rows * depth * item, depth * columns * item, rows * columns * item
-    room = hardware.l2_bytes / 2.0
-    reads_a, reads_b = 1.0, 1.0
-    if order[0] == "m":
-        reads_b = 1.0 if p_g * b <= room else float(math.ceil(tiles_m / p_m))
-    else:
-        reads_a = 1.0 if p_g * a <= room else float(math.ceil(tiles_n / p_n))
-    traffic = products * (a * reads_a + b * reads_b + c)
+    traffic = dram_bytes(hardware, gemm, share, partition, order)
     bandwidth = min(
         hardware.dram_bandwidth_bytes_per_s * calibration.memory_efficiency,
-        busy * hardware.core_bandwidth_bytes_per_s,
+        share.busy * hardware.core_bandwidth_bytes_per_s,
     )
     memory_s = traffic / bandwidth
 
     together_s = math.sqrt(core_s * core_s + memory_s * memory_s) if hardware.overlaps_dma else core_s + memory_s
     reduction_s = 0.0
-    if slices > 1:
-        reduction_s = slices * products * c / item * (2.0 * SUM_BYTES) / hardware.l2_bandwidth_bytes_per_s
-        reduction_s += hardware.tile_start_s
+    if share.slices > 1:
+        sums = share.slices * float(gemm.g) * (float(gemm.m) * float(gemm.n) * item) / item * (2.0 * SUM_BYTES)
+        reduction_s = sums / hardware.l2_bandwidth_bytes_per_s + hardware.tile_start_s
     return Way(together_s + reduction_s + calibration.fixed_s, core_s, memory_s, traffic)
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """What the busiest core has to do, and how many cores are busy.
+
+    `rounds` tiles of C, as `own_g` products of `own_m` by `own_n` tiles, each in `steps_k` steps; K is split into
+    `slices`; `cycles` of the matrix unit.
+    """
+
+    rounds: float
+    own_g: float
+    own_m: float
+    own_n: float
+    steps_k: float
+    slices: float
+    tiles_m: int
+    tiles_n: int
+    busy: float
+    cycles: float
+
+
+def share_work(
+    hardware: Hardware, gemm: Gemm, partition: tuple[int, int, int, int], tile: tuple[int, int, int]
+) -> Share | None:
+    """Deal the tiles to the cores, or give each core its part; None where the split along K is not to be."""
+    rows, columns, depth = float(gemm.m), float(gemm.n), float(gemm.k)
+    p_g, p_m, p_n, p_k = map(float, partition)
+    t_m, t_n, t_k = map(float, tile)
+    tiles_m, tiles_n, tiles_k = math.ceil(rows / t_m), math.ceil(columns / t_n), math.ceil(depth / t_k)
+    steps_k = _ceil(tiles_k / p_k)
+    slices = _ceil(tiles_k / steps_k)
+    cores = float(hardware.cores)
+    if hardware.deals_tiles:
+        units = float(gemm.g) * tiles_m * tiles_n * slices
+        if slices > 1 and units > cores:
+            return None  # a product is split along K only where its tiles do not fill the cores
+        rounds = max(_dealt(core, units, cores) for core in range(hardware.cores))
+        steps_m, steps_n = math.ceil(t_m / hardware.cube_m), math.ceil(t_n / hardware.cube_n)
+        cycles = rounds * steps_m * steps_n * (steps_k * math.ceil(t_k / hardware.cube_k))
+        busy = min(units, cores)
+        return Share(rounds, rounds, rounds, rounds, steps_k, slices, tiles_m, tiles_n, busy, cycles)
+    own_g, own_m, own_n = _ceil(float(gemm.g) / p_g), _ceil(tiles_m / p_m), _ceil(tiles_n / p_n)
+    busy = _ceil(float(gemm.g) / own_g) * _ceil(tiles_m / own_m) * _ceil(tiles_n / own_n) * slices
+    cycles = max(
+        _cycles(index_m, own_m, tiles_m, rows, t_m, hardware.cube_m)
+        * _cycles(index_n, own_n, tiles_n, columns, t_n, hardware.cube_n)
+        * _cycles(index_k, steps_k, tiles_k, depth, t_k, hardware.cube_k)
+        for index_m in range(partition[1])
+        for index_n in range(partition[2])
+        for index_k in range(partition[3])
+    )
+    rounds = own_g * own_m * own_n
+    return Share(rounds, own_g, own_m, own_n, steps_k, slices, tiles_m, tiles_n, busy, own_g * cycles)
+
+
+def port_bytes(
+    hardware: Hardware,
+    gemm: Gemm,
+    share: Share,
+    tile: tuple[int, int, int],
+    order: str,
+    result_item: float,
+) -> tuple[float, float]:
+    """What the busiest core fetches of A and B, and what it writes (and reads again) of C."""
+    item = float(DTYPE_BYTES[gemm.dtype])
+    t_m, t_n, t_k = min(float(tile[0]), gemm.m), min(float(tile[1]), gemm.n), min(float(tile[2]), gemm.k)
+    rounds, steps_k = share.rounds, share.steps_k
+    if order in {"mnk", "nmk"}:
+        both = max(t_m, t_n) / hardware.multicast_cores + min(t_m, t_n)
+        return rounds * steps_k * (t_k * both) * item, rounds * (t_m * t_n) * result_item
+    if order == "mkn":
+        fill = (share.own_g * share.own_m * steps_k * (t_m * t_k) + rounds * steps_k * (t_k * t_n)) * item
+    else:
+        fill = (share.own_g * share.own_n * steps_k * (t_k * t_n) + rounds * steps_k * (t_m * t_k)) * item
+    return fill, rounds * (t_m * t_n) * (2.0 * SUM_BYTES * (steps_k - 1.0) + result_item)
+
+
+def dram_bytes(hardware: Hardware, gemm: Gemm, share: Share, partition: tuple[int, int, int, int], order: str) -> float:
+    """What crosses the DRAM: the operand of the outer loop once, the other again for each row or column of tiles."""
+    rows, columns, depth = float(gemm.m), float(gemm.n), float(gemm.k)
+    item = float(DTYPE_BYTES[gemm.dtype])
+    a, b, c = rows * depth * item, depth * columns * item, rows * columns * item
+    p_g, p_m, p_n, _ = map(float, partition)
+    room = hardware.l2_bytes / 2.0
+    reads_a, reads_b = 1.0, 1.0
+    if order[0] == "m":
+        reads_b = 1.0 if p_g * b <= room else _ceil(share.tiles_m / p_m)
+    else:
+        reads_a = 1.0 if p_g * a <= room else _ceil(share.tiles_n / p_n)
+    return float(gemm.g) * (a * reads_a + b * reads_b + c)
 
 
 def _ceil(value: float) -> float:

@@ -76,8 +76,9 @@ def plan_for(hardware: Hardware, dtype: str) -> Plan:
     ):
         raise NoTileFits(
             f"hardware {hardware.name}: tile {smallest} in {dtype}",
-            f"needs {sram_bytes(smallest, dtype) // BUFFERS} bytes of SRAM and {ACCUMULATOR_BYTES * smallest[0] * smallest[1]}"
-            f" of accumulators; a core has {room} and {hardware.accumulator_bytes_per_core}",
+            f"needs {sram_bytes(smallest, dtype) // BUFFERS} bytes of SRAM and"
+            f" {ACCUMULATOR_BYTES * smallest[0] * smallest[1]} of accumulators;"
+            f" a core has {room} and {hardware.accumulator_bytes_per_core}",
             "give smaller tiles_m, tiles_n or tiles_k, or more SRAM",
         )
     return Plan(
@@ -90,7 +91,11 @@ def plan_for(hardware: Hardware, dtype: str) -> Plan:
 
 @dataclass(frozen=True)
 class Columns:
-    """A plan's lists as columns of floats: `g, m, n, k` of each partition, `tm, tn, tk` of each tile."""
+    """A plan's lists as columns of floats: `g, m, n, k` of each partition, `tm, tn, tk` of each tile.
+
+    Where tiles are dealt, partitions that split K alike have the same bounds: `distinct` are places of one
+    partition of each kind, `kind` says of which kind each partition is.
+    """
 
     g: Floats
     m: Floats
@@ -99,6 +104,8 @@ class Columns:
     tm: Floats
     tn: Floats
     tk: Floats
+    distinct: npt.NDArray[np.intp]
+    kind: npt.NDArray[np.intp]
 
 
 @lru_cache(maxsize=64)
@@ -107,4 +114,9 @@ def columns_for(hardware: Hardware, dtype: str) -> Columns:
     plan = plan_for(hardware, dtype)
     partitions = np.array(plan.partitions, dtype=np.float64)
     tiles = np.array(plan.tiles, dtype=np.float64)
-    return Columns(*(column.copy() for column in partitions.T), *(column.copy() for column in tiles.T))
+    distinct = kind = np.arange(len(plan.partitions))
+    if hardware.deals_tiles:
+        _, distinct, kind = np.unique(partitions[:, 3], return_index=True, return_inverse=True)
+    g, m, n, k = (column.copy() for column in partitions.T)
+    tm, tn, tk = (column.copy() for column in tiles.T)
+    return Columns(g, m, n, k, tm, tn, tk, distinct, kind)

@@ -74,7 +74,7 @@ def roofline_s(hardware: Hardware, gemm: Gemm) -> float:
     )
 
 
-def finish(  # noqa: PLR0913, PLR0917 - what a search has found
+def finish(
     hardware: Hardware,
     gemm: Gemm,
     plan: Plan,

@@ -83,7 +83,7 @@ def combine(
 Found = tuple[Floats, Parts, Floats, Floats]
 
 
-def _latencies(  # noqa: PLR0913, PLR0917 - private: what both searches share
+def _latencies(
     hardware: Hardware,
     gemm: Gemm,
     calibration: Calibration,
@@ -96,7 +96,7 @@ def _latencies(  # noqa: PLR0913, PLR0917 - private: what both searches share
     return latency, parts, core_s, memory_s
 
 
-def _first_of_least(  # noqa: PLR0913, PLR0917 - private
+def _first_of_least(
     hardware: Hardware, gemm: Gemm, plan: Plan, pairs: npt.NDArray[np.intp], found: Found, orders: int
 ) -> GemmCost:
     latency, parts, core_s, memory_s = found
@@ -119,7 +119,7 @@ def _first_of_least(  # noqa: PLR0913, PLR0917 - private
 
 def _bounds(hardware: Hardware, gemm: Gemm, calibration: Calibration, columns: Columns) -> Floats:
     """No way of a pair is faster than this: (partitions, tiles) seconds."""
-    work = _work(hardware, gemm, columns, np.s_[:, None], np.s_[None, :])
+    work = _work(hardware, gemm, columns, columns.distinct[:, None], np.arange(len(columns.tm))[None, :])
     item = DTYPE_BYTES[gemm.dtype]
     rows, depth, width = float(gemm.m), float(gemm.k), float(gemm.n)
     traffic = float(gemm.g) * (rows * depth * item + depth * width * item + rows * width * item)
@@ -129,13 +129,15 @@ def _bounds(hardware: Hardware, gemm: Gemm, calibration: Calibration, columns: C
     )
     memory_s = traffic / bandwidth
     core_s = work.compute_s / calibration.compute_efficiency
-    if hardware.deals_tiles:
-        core_s = np.maximum(core_s, work.fill_s) + work.after_s
-    else:  # other orders may fill and write less
-        core_s = core_s + work.started_s
+    # Where there are other orders, these may fill and write less than `mnk`.
+    exact = hardware.deals_tiles
+    core_s = np.maximum(core_s, work.fill_s) + work.after_s if exact else core_s + work.started_s
     together_s = np.sqrt(core_s * core_s + memory_s * memory_s) if hardware.overlaps_dma else core_s + memory_s
     bounds: Floats = together_s + work.reduction_s + calibration.fixed_s
-    return bounds
+    return bounds[columns.kind]
+
+
+_Places = npt.NDArray[np.intp]
 
 
 @dataclass(frozen=True)
@@ -158,12 +160,12 @@ class _Work:
     result_item: Floats
 
 
-def _work(hardware: Hardware, gemm: Gemm, columns: Columns, partition: object, tile: object) -> _Work:
+def _work(hardware: Hardware, gemm: Gemm, columns: Columns, partition: _Places, tile: _Places) -> _Work:
     """Indexed by `partition` into the partitions' columns and `tile` into the tiles'."""
     g, m, n, k = float(gemm.g), float(gemm.m), float(gemm.n), float(gemm.k)
     item, cores = float(DTYPE_BYTES[gemm.dtype]), float(hardware.cores)
-    tm, tn, tk = columns.tm[tile], columns.tn[tile], columns.tk[tile]  # type: ignore[index]
-    p_k = columns.k[partition]  # type: ignore[index]
+    tm, tn, tk = columns.tm[tile], columns.tn[tile], columns.tk[tile]
+    p_k = columns.k[partition]
     tiles_m, tiles_n, tiles_k = np.ceil(m / tm), np.ceil(n / tn), np.ceil(k / tk)
     steps_k = np.ceil(tiles_k / p_k)
     slices = np.ceil(tiles_k / steps_k)
@@ -181,9 +183,9 @@ def _work(hardware: Hardware, gemm: Gemm, columns: Columns, partition: object, t
         cycles = np.where(split & (units > cores), np.inf, cycles)
         own_g, own_m, own_n = rounds, rounds, rounds
     else:
-        own_g = np.ceil(g / columns.g[partition])  # type: ignore[index]
-        own_m = np.ceil(tiles_m / columns.m[partition])  # type: ignore[index]
-        own_n = np.ceil(tiles_n / columns.n[partition])  # type: ignore[index]
+        own_g = np.ceil(g / columns.g[partition])
+        own_m = np.ceil(tiles_m / columns.m[partition])
+        own_n = np.ceil(tiles_n / columns.n[partition])
         rounds = own_g * own_m * own_n
         busy = np.ceil(g / own_g) * np.ceil(tiles_m / own_m) * np.ceil(tiles_n / own_n) * slices
         cycles = own_g * (
@@ -255,7 +257,7 @@ def _parts(hardware: Hardware, gemm: Gemm, plan: Plan, columns: Columns, pairs: 
     )
 
 
-def _stationary(  # noqa: PLR0913, PLR0917 - private
+def _stationary(
     hardware: Hardware, gemm: Gemm, columns: Columns, tile: npt.NDArray[np.intp], work: _Work, order: str
 ) -> tuple[Floats, Floats]:
     """Fill and after seconds where a tile of A (`mkn`) or B (`nkm`) stays and the sums of C travel."""
