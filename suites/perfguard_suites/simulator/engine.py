@@ -12,7 +12,7 @@ from perfguard_suites.simulator.config import Parallelism, Request, Scenario, Si
 from perfguard_suites.simulator.constants import Calibration
 from perfguard_suites.simulator.errors import ConfigurationError
 from perfguard_suites.simulator.gantt import Gantt, build
-from perfguard_suites.simulator.gemm import GemmEvaluator
+from perfguard_suites.simulator.gemm import Cache, GemmEvaluator
 from perfguard_suites.simulator.hardware import Hardware, load_hardware
 from perfguard_suites.simulator.model_files import load_model
 from perfguard_suites.simulator.models import ModelShape
@@ -71,7 +71,7 @@ class Simulator:
         """What each device holds."""
         return Layout.of(self.model, self.hardware, self.request, self.spread)
 
-    def fresh(self, *, config: SimulationConfig | None = None, cache: object | None = None) -> Simulator:
+    def fresh(self, *, config: SimulationConfig | None = None, cache: Cache | None = None) -> Simulator:
         """The same, or with other options, with an evaluator that has searched nothing yet."""
         config = config or self.config
         return replace(
@@ -109,7 +109,7 @@ def simulate(scenario: Scenario, *, calibration: Calibration | None = None) -> S
 
 
 def simulator_of(
-    scenario: Scenario, *, calibration: Calibration | None = None, cache: object | None = None
+    scenario: Scenario, *, calibration: Calibration | None = None, cache: Cache | None = None
 ) -> Simulator:
     """The simulator of a scenario, its model and hardware loaded and its evaluator new. Raises `SimulatorError`.
 
@@ -123,7 +123,7 @@ def simulator_of(
 
 
 def evaluator_of(
-    hardware: Hardware, config: SimulationConfig, calibration: Calibration | None = None, cache: object | None = None
+    hardware: Hardware, config: SimulationConfig, calibration: Calibration | None = None, cache: Cache | None = None
 ) -> GemmEvaluator:
     """An evaluator that has searched nothing yet, as precise as the options want it, on the device that they leave."""
     return GemmEvaluator(

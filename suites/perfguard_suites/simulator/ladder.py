@@ -14,7 +14,7 @@ from time import perf_counter
 from perfguard.stats import Interval
 from perfguard.stats.quantiles import ratio_interval
 from perfguard_suites.simulator.engine import Simulation, Simulator
-from perfguard_suites.simulator.gemm.cache import Cache
+from perfguard_suites.simulator.gemm import Cache
 
 DEFAULT = "default"
 

@@ -10,7 +10,7 @@ from typing import Any
 from perfguard_suites.simulator.config import Parallelism, Request, Scenario, SimulationConfig, load_scenario
 from perfguard_suites.simulator.constants import Calibration
 from perfguard_suites.simulator.engine import Simulator, simulator_of
-from perfguard_suites.simulator.gemm.cache import Cache
+from perfguard_suites.simulator.gemm import Cache
 from perfguard_suites.simulator.hardware import PRESETS as HARDWARE
 from perfguard_suites.simulator.models import PRESETS as MODELS
 
