@@ -81,7 +81,7 @@ def title_of(simulator: Simulator) -> str:
     return (
         f"{model.name} ({model.layers} layers, {model.attention}{', MoE' if model.moe else ''}) on "
         f"{spread.devices} x {simulator.hardware.name}, batch {request.batch}, {request.prompt_tokens} + "
-        f"{request.output_tokens} tokens, {request.dtype}, {'precise' if simulator.evaluator.precise else 'coarse'} "
+        f"{request.output_tokens} tokens, {request.dtype}, {'precise' if simulator.evaluator.precise else 'closed-form'} "
         f"evaluator"
     )
 
