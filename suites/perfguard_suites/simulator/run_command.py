@@ -78,11 +78,11 @@ def as_document(simulator: Simulator, simulation: Simulation) -> dict[str, objec
 def title_of(simulator: Simulator) -> str:
     """What is simulated, in a line."""
     model, request, spread = simulator.model, simulator.request, simulator.spread
+    how = "precise" if simulator.evaluator.precise else "closed-form"
     return (
         f"{model.name} ({model.layers} layers, {model.attention}{', MoE' if model.moe else ''}) on "
         f"{spread.devices} x {simulator.hardware.name}, batch {request.batch}, {request.prompt_tokens} + "
-        f"{request.output_tokens} tokens, {request.dtype}, {'precise' if simulator.evaluator.precise else 'closed-form'} "
-        f"evaluator"
+        f"{request.output_tokens} tokens, {request.dtype}, {how} evaluator"
     )
 
 
