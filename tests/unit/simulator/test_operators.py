@@ -93,3 +93,12 @@ def test_a_latent_prompt_and_a_latent_step_do_the_same() -> None:
         assert (output.gemm.m, output.gemm.k, output.gemm.n) == (rows, 128 * 128, 7168)
         softmax = next(one for one in operators if isinstance(one, Elementwise) and one.name == "softmax")
         assert softmax.nbytes == 2 * 2 * 128 * rows * 64
+
+
+def test_few_tokens_wake_few_experts() -> None:
+    """One token's 8 experts and no more; many tokens share out evenly over all 256."""
+    model = model_of("deepseek-v3")
+    for tokens, experts, rows in ((1, 8, 1), (4, 32, 1), (1024, 256, 32)):
+        down = next(one for one in operators_of(model, Parallelism(), tokens, 1024) if one.name == "expert down")
+        assert isinstance(down, Product)
+        assert (down.gemm.g, down.gemm.m) == (experts, rows)

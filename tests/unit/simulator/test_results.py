@@ -14,9 +14,12 @@ import pytest
 from perfguard_suites.simulator.config import Parallelism, Request, SimulationConfig
 from perfguard_suites.simulator.engine import Simulation, Simulator, evaluator_of
 from perfguard_suites.simulator.errors import ConfigurationError, ImpossibleFigure
+from perfguard_suites.simulator.gantt import Gantt
 from perfguard_suites.simulator.hardware import load_hardware
 from perfguard_suites.simulator.models import ModelShape, Moe, model_of
+from perfguard_suites.simulator.operators import Elementwise
 from perfguard_suites.simulator.picture import picture
+from perfguard_suites.simulator.pricing import Pricer, to_ps
 from perfguard_suites.simulator.statistics import utilisation
 from perfguard_suites.simulator.trace import chrome_trace, document_gantt
 
@@ -134,16 +137,59 @@ def test_a_pipeline_has_the_bubble_it_must_have() -> None:
     assert simulate(model).statistics.phases["Prefill"].bubble == 0
 
 
+def exposed_ps(gantt: Gantt, phase: int) -> int:
+    """From the tasks alone: how long some link of stage 0 is busy while its compute is not."""
+    edges: list[tuple[int, int, str]] = []
+    for row in np.flatnonzero(gantt.phase == phase):
+        kind = gantt.resources[gantt.resource[row]].kind
+        edges += [(int(gantt.start_ps[row]), 1, kind), (int(gantt.end_ps[row]), -1, kind)]
+    busy = {"compute": 0, "link": 0, "dma": 0}
+    exposed = last = 0
+    for now, step, kind in sorted(edges):
+        exposed += now - last if busy["link"] and not busy["compute"] else 0
+        busy[kind] += step
+        last = now
+    return exposed
+
+
 def test_overlapped_communication_is_less_exposed() -> None:
     """In parts, the same collective lies beside the product that feeds it; without the option, all of it is exposed."""
-    model, request, spread = model_of("gpt-3-175b"), Request(1024, 1), Parallelism(tensor=8)
-    parts, whole = (
-        simulate(model, replace(CLOSED_FORM, enable_comm_overlap=on), request, spread).statistics.phases["Prefill"]
-        for on in (True, False)
+    model, request, spread = model_of("gpt-3-175b").first_layers(3), Request(1024, 1), Parallelism(tensor=8)
+    with_, without = (
+        simulate(model, replace(CLOSED_FORM, enable_comm_overlap=on), request, spread) for on in (True, False)
     )
+    parts, whole = with_.statistics.phases["Prefill"], without.statistics.phases["Prefill"]
     assert whole.exposed_communication == whole.communication > 0
     assert parts.exposed_communication < parts.communication
     assert parts.simulated_ps < whole.simulated_ps
+    for one, found in ((with_, parts), (without, whole)):
+        assert found.exposed_communication == pytest.approx(exposed_ps(one.gantt, 1) / found.simulated_ps)
+
+
+def test_parts_that_would_take_longer_are_not_made() -> None:
+    """Where messages cost more than bytes, four of them are slower than one: the collective stays whole."""
+    model, request, spread = model_of("llama-2-7b").first_layers(2), Request(8, 1, 4), Parallelism(tensor=8)
+    with_, without = (
+        simulate(model, replace(CLOSED_FORM, enable_comm_overlap=on), request, spread) for on in (True, False)
+    )
+    assert with_.gantt.tasks == without.gantt.tasks
+    assert with_.statistics.total_ps == without.statistics.total_ps
+
+
+def test_without_overlap_memory_and_computation_take_turns() -> None:
+    """Never both at once, and elementwise work takes their sum and a launch; with overlap, the longer and a launch.
+
+    Picoseconds are rounded up, so that nothing falls below its roofline.
+    """
+    work = Elementwise("made", "attention", 10**9, 10**9)
+    compute_s, memory_s = 1e9 / H100.vector_flops_per_s, 1e9 / H100.dram_bandwidth_bytes_per_s
+    for on, expected_s in ((True, max(compute_s, memory_s)), (False, compute_s + memory_s)):
+        config = replace(CLOSED_FORM, enable_overlap=on)
+        (cost,) = Pricer(evaluator_of(H100, config), chunked=False).price([work])
+        assert cost.latency_ps == to_ps(expected_s + H100.launch_overhead_s)
+    assert to_ps(1.2e-12) == 2
+    gantt = simulate(config=replace(CLOSED_FORM, enable_overlap=False)).gantt
+    assert replace(gantt, resource=np.where(gantt.resource == 1, 0, gantt.resource)).overlapping() == 0
 
 
 def test_the_cache_spares_the_context() -> None:
