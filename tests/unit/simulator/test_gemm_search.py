@@ -14,7 +14,7 @@ from perfguard_suites.simulator.errors import NoTileFits, ShapeError
 from perfguard_suites.simulator.gemm import Gemm, GemmEvaluator, roofline_s
 from perfguard_suites.simulator.gemm.loop import search_by_loop
 from perfguard_suites.simulator.gemm.plan import factorisations
-from perfguard_suites.simulator.gemm.search import search, search_all
+from perfguard_suites.simulator.gemm.search import search, search_all, search_many
 from perfguard_suites.simulator.hardware import PRESETS, Hardware, load_hardware
 
 PRIMES = (1, 2, 3, 7, 13, 31, 61, 127, 251, 509, 1021, 2039, 4093)
@@ -49,9 +49,10 @@ def random_gemms(count: int, seed: int) -> list[Gemm]:
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_search_is_exact(name: str) -> None:
-    """Plain loop, all ways at once and branch and bound give one answer, bit for bit, way and all: 130 shapes each."""
-    device = small(name)
-    for number, gemm in enumerate(random_gemms(130, seed=5)):
+    """Plain loop, all ways at once and branch and bound agree bit for bit, way and all: 130 shapes each."""
+    device, gemms = small(name), random_gemms(130, seed=5)
+    assert search_many(device, gemms) == [search(device, gemm) for gemm in gemms]
+    for number, gemm in enumerate(gemms):
         constants = Calibration(0.8, 0.9, 2e-6) if number % 3 == 0 else Calibration()
         expected = search_by_loop(device, gemm, constants)
         assert search_all(device, gemm, constants) == expected, gemm

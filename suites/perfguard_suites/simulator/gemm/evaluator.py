@@ -9,7 +9,7 @@ from perfguard_suites.simulator.constants import NO_CALIBRATION, Calibration
 from perfguard_suites.simulator.errors import NoTileFits
 from perfguard_suites.simulator.gemm.cache import Cache
 from perfguard_suites.simulator.gemm.problem import Gemm, GemmCost, roofline_s
-from perfguard_suites.simulator.gemm.search import search
+from perfguard_suites.simulator.gemm.search import search_many
 from perfguard_suites.simulator.hardware import Hardware
 
 
@@ -23,7 +23,7 @@ class GemmEvaluator:
     another process (or an earlier run) computed, `fallbacks` products computed though no tile fits, `search_s`
     wall time in the search.
 
-    Searching is never spread over processes: one takes a third of a millisecond, starting a process takes tens. So
+    Searching is never spread over processes: all of a model's take some milliseconds, starting a process takes tens. So
     `GEMM_DISABLE_MULTIPROCESS=1` is what always holds; setting it changes nothing.
     """
 
@@ -52,34 +52,39 @@ class GemmEvaluator:
         return self.evaluate_all([gemm])[0]
 
     def evaluate_all(self, gemms: Sequence[Gemm]) -> list[GemmCost]:
-        """The costs of several, in their order; each distinct one is computed once."""
+        """The costs of several, in their order; each distinct one is computed once, and all of them in one go."""
         costs: dict[Gemm, GemmCost] = {}
-        fresh: list[tuple[Gemm, GemmCost]] = []
+        fresh: dict[Gemm, None] = {}
         for gemm in gemms:
-            if gemm in costs:
+            if gemm in costs or gemm in fresh:
                 self.hits += 1
                 continue
             kept = self._cache.get(self._key, gemm)
             if kept is None:
-                costs[gemm] = self._compute(gemm)
-                fresh.append((gemm, costs[gemm]))
+                fresh[gemm] = None
             else:
                 costs[gemm], from_disk = kept
                 self.hits += 1
                 self.disk_hits += from_disk
-        self._cache.put(self._key, fresh)
+        if fresh:
+            computed = list(zip(fresh, self._compute(list(fresh)), strict=True))
+            self._cache.put(self._key, computed)
+            costs.update(computed)
         return [costs[gemm] for gemm in gemms]
 
-    def _compute(self, gemm: Gemm) -> GemmCost:
+    def _compute(self, gemms: Sequence[Gemm]) -> list[GemmCost]:
         begin_s = perf_counter()
         try:
-            cost = (search if self.precise else coarse_cost)(self.hardware, gemm, self.calibration)
+            if self.precise:
+                costs = search_many(self.hardware, gemms, self.calibration)
+            else:
+                costs = [coarse_cost(self.hardware, gemm, self.calibration) for gemm in gemms]
         except NoTileFits as error:
-            raise NoTileFits(f"{gemm}: {error.culprit}", error.problem, error.advice) from None
+            raise NoTileFits(f"{gemms[0]}: {error.culprit}", error.problem, error.advice) from None
         self.search_s += perf_counter() - begin_s
-        self.evaluations += 1
-        self.fallbacks += cost.fallback
-        return cost
+        self.evaluations += len(gemms)
+        self.fallbacks += sum(cost.fallback for cost in costs)
+        return costs
 
 
 def coarse_cost(hardware: Hardware, gemm: Gemm, calibration: Calibration) -> GemmCost:

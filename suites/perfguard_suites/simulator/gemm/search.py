@@ -1,13 +1,15 @@
 """The same search on arrays: all ways at once, or, faster, those that a lower bound does not rule out.
 
-`search_all` computes every way. `search` first bounds each pair of partition and tile from below (the core's
+`search_all` computes every way. `search_many` first bounds each pair of partition and tile from below (the core's
 time, and the compulsory traffic only), computes the most promising exactly, and then only the pairs whose bound
-is not above the best of these. Both give what `loop.py` gives, bit for bit: the formulas are the same, in the
-same order of operations, and of equal latencies the first in the plan's order wins.
+is not above the best of these; several products are searched in one go, since arrays this small cost what their
+number costs. All give what `loop.py` gives, bit for bit: the formulas are the same, in the same order of
+operations, and of equal latencies the first in the plan's order wins.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,12 +21,13 @@ from perfguard_suites.simulator.gemm.problem import Gemm, GemmCost, finish
 from perfguard_suites.simulator.hardware import DTYPE_BYTES, Hardware
 
 SUM_BYTES = 4.0
-PROBES = 12
+MAX_TOGETHER = 64
+_Places = npt.NDArray[np.intp]
 
 
 @dataclass(frozen=True)
 class Parts:
-    """What ways are made of, before the calibration's constants: arrays of one shape.
+    """What ways are made of, before the calibration's constants: arrays of one shape, or (orders, that shape).
 
     `compute_s` at full efficiency; `after_s` is what the core adds to the slower of compute and fill;
     `busy_bytes_per_s` is what the busy cores can ask of the memory; impossible ways have an infinite `compute_s`.
@@ -40,31 +43,30 @@ class Parts:
 
 def search(hardware: Hardware, gemm: Gemm, calibration: Calibration = NO_CALIBRATION) -> GemmCost:
     """The first of the cheapest ways, by branch and bound. Raises `NoTileFits`, `HardwareError`."""
-    plan = plan_for(hardware, gemm.dtype)
-    columns = columns_for(hardware, gemm.dtype)
-    orders = len(plan.orders)
-    bound = _bounds(hardware, gemm, calibration, columns).ravel()
-    probes = np.argpartition(bound, PROBES)[:PROBES] if len(bound) > PROBES else np.arange(len(bound))
-    best = _latencies(hardware, gemm, calibration, plan, columns, probes)[0].min()
-    pairs = np.flatnonzero(bound <= best)
-    latency, parts, core_s, memory_s = _latencies(hardware, gemm, calibration, plan, columns, pairs)
-    return _first_of_least(hardware, gemm, plan, pairs, (latency, parts, core_s, memory_s), orders)
+    return search_many(hardware, [gemm], calibration)[0]
+
+
+def search_many(hardware: Hardware, gemms: Sequence[Gemm], calibration: Calibration = NO_CALIBRATION) -> list[GemmCost]:
+    """`search` for several products, which may be of several element types, in their order."""
+    found: dict[int, GemmCost] = {}
+    for dtype in dict.fromkeys(gemm.dtype for gemm in gemms):
+        places = [place for place, gemm in enumerate(gemms) if gemm.dtype == dtype]
+        together = MAX_TOGETHER if hardware.deals_tiles else MAX_TOGETHER // 8
+        for first in range(0, len(places), together):
+            some = places[first : first + together]
+            batch = _Batch(hardware, calibration, [gemms[place] for place in some])
+            found.update(zip(some, batch.search(), strict=True))
+    return [found[place] for place in range(len(gemms))]
 
 
 def search_all(hardware: Hardware, gemm: Gemm, calibration: Calibration = NO_CALIBRATION) -> GemmCost:
     """The first of the cheapest ways, computing all. Raises `NoTileFits`, `HardwareError`."""
-    plan = plan_for(hardware, gemm.dtype)
-    columns = columns_for(hardware, gemm.dtype)
-    pairs = np.arange(len(plan.partitions) * len(plan.tiles))
-    found = _latencies(hardware, gemm, calibration, plan, columns, pairs)
-    return _first_of_least(hardware, gemm, plan, pairs, found, len(plan.orders))
+    return _Batch(hardware, calibration, [gemm]).search_all()
 
 
 def parts_of_all(hardware: Hardware, gemm: Gemm) -> Parts:
-    """The parts of every way, shaped (orders, pairs): what a calibration fits on."""
-    plan = plan_for(hardware, gemm.dtype)
-    columns = columns_for(hardware, gemm.dtype)
-    return _parts(hardware, gemm, plan, columns, np.arange(len(plan.partitions) * len(plan.tiles)))
+    """The parts of every way, in pairs of partition and tile: what a calibration fits on."""
+    return _Batch(hardware, NO_CALIBRATION, [gemm]).all_parts()
 
 
 def combine(
@@ -78,66 +80,6 @@ def combine(
     memory_s = parts.traffic_bytes / bandwidth
     together_s = np.sqrt(core_s * core_s + memory_s * memory_s) if hardware.overlaps_dma else core_s + memory_s
     return together_s + parts.reduction_s + calibration.fixed_s, core_s, memory_s
-
-
-Found = tuple[Floats, Parts, Floats, Floats]
-
-
-def _latencies(
-    hardware: Hardware,
-    gemm: Gemm,
-    calibration: Calibration,
-    plan: Plan,
-    columns: Columns,
-    pairs: npt.NDArray[np.intp],
-) -> Found:
-    parts = _parts(hardware, gemm, plan, columns, pairs)
-    latency, core_s, memory_s = combine(hardware, calibration, parts, fallback=plan.fallback)
-    return latency, parts, core_s, memory_s
-
-
-def _first_of_least(
-    hardware: Hardware, gemm: Gemm, plan: Plan, pairs: npt.NDArray[np.intp], found: Found, orders: int
-) -> GemmCost:
-    latency, parts, core_s, memory_s = found
-    # Pairs rise, so the first minimum of the transposed array is the first in the plan's order.
-    place = int(np.argmin(latency.T))
-    pair, order = place // orders, place % orders
-    partition, tile = divmod(int(pairs[pair]), len(plan.tiles))
-    at = (order, pair)
-    return finish(
-        hardware,
-        gemm,
-        plan,
-        (partition, tile, order),
-        float(latency[at]),
-        float(core_s[at]),
-        float(memory_s[at]),
-        float(parts.traffic_bytes[at]),
-    )
-
-
-def _bounds(hardware: Hardware, gemm: Gemm, calibration: Calibration, columns: Columns) -> Floats:
-    """No way of a pair is faster than this: (partitions, tiles) seconds."""
-    work = _work(hardware, gemm, columns, columns.distinct[:, None], np.arange(len(columns.tm))[None, :])
-    item = DTYPE_BYTES[gemm.dtype]
-    rows, depth, width = float(gemm.m), float(gemm.k), float(gemm.n)
-    traffic = float(gemm.g) * (rows * depth * item + depth * width * item + rows * width * item)
-    bandwidth = np.minimum(
-        hardware.dram_bandwidth_bytes_per_s * calibration.memory_efficiency,
-        work.busy * hardware.core_bandwidth_bytes_per_s,
-    )
-    memory_s = traffic / bandwidth
-    core_s = work.compute_s / calibration.compute_efficiency
-    # Where there are other orders, these may fill and write less than `mnk`.
-    exact = hardware.deals_tiles
-    core_s = np.maximum(core_s, work.fill_s) + work.after_s if exact else core_s + work.started_s
-    together_s = np.sqrt(core_s * core_s + memory_s * memory_s) if hardware.overlaps_dma else core_s + memory_s
-    bounds: Floats = together_s + work.reduction_s + calibration.fixed_s
-    return bounds[columns.kind]
-
-
-_Places = npt.NDArray[np.intp]
 
 
 @dataclass(frozen=True)
@@ -160,116 +102,189 @@ class _Work:
     result_item: Floats
 
 
-def _work(hardware: Hardware, gemm: Gemm, columns: Columns, partition: _Places, tile: _Places) -> _Work:
-    """Indexed by `partition` into the partitions' columns and `tile` into the tiles'."""
-    g, m, n, k = float(gemm.g), float(gemm.m), float(gemm.n), float(gemm.k)
-    item, cores = float(DTYPE_BYTES[gemm.dtype]), float(hardware.cores)
-    tm, tn, tk = columns.tm[tile], columns.tn[tile], columns.tk[tile]
-    p_k = columns.k[partition]
-    tiles_m, tiles_n, tiles_k = np.ceil(m / tm), np.ceil(n / tn), np.ceil(k / tk)
-    steps_k = np.ceil(tiles_k / p_k)
-    slices = np.ceil(tiles_k / steps_k)
-    split = slices > 1
-    if hardware.deals_tiles:
-        units = g * tiles_m * tiles_n * slices
-        rounds = np.ceil(units / cores)
-        busy = np.minimum(units, cores)
-        cycles = (
-            rounds
-            * np.ceil(tm / hardware.cube_m)
-            * np.ceil(tn / hardware.cube_n)
-            * (steps_k * np.ceil(tk / hardware.cube_k))
+class _Batch:
+    """Products of one element type on one device: `dims` are their g, m, n, k as columns of floats."""
+
+    def __init__(self, hardware: Hardware, calibration: Calibration, gemms: Sequence[Gemm]) -> None:
+        dtype = gemms[0].dtype
+        self._hardware = hardware
+        self._calibration = calibration
+        self._gemms = gemms
+        self._item = float(DTYPE_BYTES[dtype])
+        self._rate_hz = hardware.clock_hz * hardware.rate(dtype)
+        self._plan: Plan = plan_for(hardware, dtype)
+        self._columns: Columns = columns_for(hardware, dtype)
+        self._dims = np.array([(gemm.g, gemm.m, gemm.n, gemm.k) for gemm in gemms], dtype=np.float64).T
+
+    def search(self) -> list[GemmCost]:
+        """By branch and bound."""
+        bounds = self._bounds()
+        flat = bounds.reshape(len(self._gemms), -1)
+        probes = np.zeros(flat.shape, dtype=bool)
+        count = min(1 if self._hardware.deals_tiles else 12, flat.shape[1] - 1)
+        promising = np.argpartition(flat, count, axis=1)[:, :count] if count else np.zeros((len(flat), 1), dtype=int)
+        np.put_along_axis(probes, promising, values=True, axis=1)
+        gemm, partition, tile = self._pairs_of(probes.reshape(bounds.shape))
+        latency, _, _ = self._latencies(self._parts(gemm, partition, tile))
+        best = np.full(len(self._gemms), np.inf)
+        np.minimum.at(best, gemm, latency.min(axis=0))
+        return self._first_of_least(*self._pairs_of(bounds <= best[:, None, None]))
+
+    def search_all(self) -> GemmCost:
+        """Computing all ways."""
+        return self._first_of_least(*self._all())[0]
+
+    def all_parts(self) -> Parts:
+        """The parts of all ways of the only product."""
+        return self._parts(*self._all())
+
+    def _all(self) -> tuple[_Places, _Places, _Places]:
+        pairs = np.arange(len(self._plan.partitions) * len(self._plan.tiles))
+        return np.zeros_like(pairs), *np.divmod(pairs, len(self._plan.tiles))
+
+    def _pairs_of(self, mask: npt.NDArray[np.bool_]) -> tuple[_Places, _Places, _Places]:
+        """Product, partition and tile of each pair in a mask of (products, kinds of partition, tiles); rising."""
+        gemm, partition, tile = np.nonzero(mask[:, self._columns.kind])
+        return gemm, partition, tile
+
+    def _first_of_least(self, gemm: _Places, partition: _Places, tile: _Places) -> list[GemmCost]:
+        """Of each product, the first of its cheapest ways among some pairs, which rise."""
+        parts = self._parts(gemm, partition, tile)
+        latency, core_s, memory_s = self._latencies(parts)
+        orders = len(self._plan.orders)
+        ends = np.searchsorted(gemm, np.arange(len(self._gemms) + 1))
+        costs = []
+        for number, each in enumerate(self._gemms):
+            begin, end = int(ends[number]), int(ends[number + 1])
+            # Transposed, so that the first minimum is the first in the plan's order.
+            place = int(np.argmin(latency[:, begin:end].T))
+            pair, order = begin + place // orders, place % orders
+            at = (order, pair)
+            chosen = (int(partition[pair]), int(tile[pair]), order)
+            figures = (latency[at], core_s[at], memory_s[at], parts.traffic_bytes[at])
+            costs.append(finish(self._hardware, each, self._plan, chosen, *map(float, figures)))
+        return costs
+
+    def _latencies(self, parts: Parts) -> tuple[Floats, Floats, Floats]:
+        return combine(self._hardware, self._calibration, parts, fallback=self._plan.fallback)
+
+    def _bounds(self) -> Floats:
+        """No way of a pair is faster than this: (products, kinds of partition, tiles) seconds."""
+        dims = self._dims[:, :, None, None]
+        columns = self._columns
+        work = self._work(dims, columns.distinct[:, None], np.arange(len(columns.tm))[None, :])
+        a, b, c = self._operands(dims)
+        parts = Parts(
+            compute_s=work.compute_s,
+            # Where there are other orders, these may fill and write less than `mnk`.
+            fill_s=work.fill_s if self._hardware.deals_tiles else np.zeros(1),
+            after_s=work.after_s if self._hardware.deals_tiles else work.started_s,
+            traffic_bytes=dims[0] * (a + b + c),
+            busy_bytes_per_s=work.busy * self._hardware.core_bandwidth_bytes_per_s,
+            reduction_s=work.reduction_s,
         )
-        cycles = np.where(split & (units > cores), np.inf, cycles)
-        own_g, own_m, own_n = rounds, rounds, rounds
-    else:
-        own_g = np.ceil(g / columns.g[partition])
-        own_m = np.ceil(tiles_m / columns.m[partition])
-        own_n = np.ceil(tiles_n / columns.n[partition])
-        rounds = own_g * own_m * own_n
-        busy = np.ceil(g / own_g) * np.ceil(tiles_m / own_m) * np.ceil(tiles_n / own_n) * slices
-        cycles = own_g * (
-            _cycles(own_m, tiles_m, m, tm, hardware.cube_m)
-            * _cycles(own_n, tiles_n, n, tn, hardware.cube_n)
-            * _cycles(steps_k, tiles_k, k, tk, hardware.cube_k)
+        return self._latencies(parts)[0]
+
+    def _operands(self, dims: Floats) -> tuple[Floats, Floats, Floats]:
+        """Bytes of one product's A, B and C."""
+        _, m, n, k = dims
+        return m * k * self._item, k * n * self._item, m * n * self._item
+
+    def _work(self, dims: Floats, partition: _Places, tile: _Places) -> _Work:
+        """For products, partitions and tiles that broadcast against each other."""
+        hardware, columns = self._hardware, self._columns
+        g, m, n, k = dims
+        tm, tn, tk = columns.tm[tile], columns.tn[tile], columns.tk[tile]
+        tiles_m, tiles_n, tiles_k = np.ceil(m / tm), np.ceil(n / tn), np.ceil(k / tk)
+        steps_k = np.ceil(tiles_k / columns.k[partition])
+        slices = np.ceil(tiles_k / steps_k)
+        split = slices > 1
+        cores = float(hardware.cores)
+        if hardware.deals_tiles:
+            units = g * tiles_m * tiles_n * slices
+            own_g = own_m = own_n = rounds = np.ceil(units / cores)
+            busy = np.minimum(units, cores)
+            steps = np.ceil(tm / hardware.cube_m), np.ceil(tn / hardware.cube_n), np.ceil(tk / hardware.cube_k)
+            cycles = rounds * steps[0] * steps[1] * (steps_k * steps[2])
+            cycles = np.where(split & (units > cores), np.inf, cycles)
+        else:
+            own_g = np.ceil(g / columns.g[partition])
+            own_m = np.ceil(tiles_m / columns.m[partition])
+            own_n = np.ceil(tiles_n / columns.n[partition])
+            rounds = own_g * own_m * own_n
+            busy = np.ceil(g / own_g) * np.ceil(tiles_m / own_m) * np.ceil(tiles_n / own_n) * slices
+            cycles = own_g * (
+                _cycles(own_m, tiles_m, m, tm, hardware.cube_m)
+                * _cycles(own_n, tiles_n, n, tn, hardware.cube_n)
+                * _cycles(steps_k, tiles_k, k, tk, hardware.cube_k)
+            )
+        port_bytes_per_s = hardware.l2_bandwidth_bytes_per_s / cores
+        em, en, ek = np.minimum(tm, m), np.minimum(tn, n), np.minimum(tk, k)
+        result_item = np.where(split, SUM_BYTES, self._item)
+        both = np.maximum(em, en) / hardware.multicast_cores + np.minimum(em, en)
+        started_s = rounds * hardware.tile_start_s
+        sums = slices * g * (m * n * self._item) / self._item * (2.0 * SUM_BYTES)
+        reduction_s = np.where(split, sums / hardware.l2_bandwidth_bytes_per_s + hardware.tile_start_s, 0.0)
+        return _Work(
+            compute_s=cycles / self._rate_hz,
+            fill_s=rounds * steps_k * (ek * both) * self._item / port_bytes_per_s,
+            after_s=started_s + rounds * (em * en) * result_item / port_bytes_per_s,
+            started_s=started_s,
+            reduction_s=reduction_s,
+            busy=busy,
+            rounds=rounds,
+            own_g=own_g,
+            own_m=own_m,
+            own_n=own_n,
+            steps_k=steps_k,
+            tiles_m=tiles_m,
+            tiles_n=tiles_n,
+            result_item=result_item,
         )
-    compute_s = cycles / (hardware.clock_hz * hardware.rate(gemm.dtype))
-    port_bytes_per_s = hardware.l2_bandwidth_bytes_per_s / cores
-    em, en, ek = np.minimum(tm, m), np.minimum(tn, n), np.minimum(tk, k)
-    result_item = np.where(split, SUM_BYTES, item)
-    shared = np.maximum(em, en) / hardware.multicast_cores + np.minimum(em, en)
-    fill_s = rounds * steps_k * (ek * shared) * item / port_bytes_per_s
-    started_s = rounds * hardware.tile_start_s
-    after_s = started_s + rounds * (em * en) * result_item / port_bytes_per_s
-    reduction_s = slices * g * (m * n * item) / item * (2.0 * SUM_BYTES) / hardware.l2_bandwidth_bytes_per_s
-    return _Work(
-        compute_s,
-        fill_s,
-        after_s,
-        started_s,
-        np.where(split, reduction_s + hardware.tile_start_s, 0.0),
-        busy,
-        rounds,
-        own_g,
-        own_m,
-        own_n,
-        steps_k,
-        tiles_m,
-        tiles_n,
-        result_item,
-    )
+
+    def _parts(self, gemm: _Places, partition: _Places, tile: _Places) -> Parts:
+        """The parts of the ways of some pairs: order-dependent ones shaped (orders, pairs)."""
+        hardware, columns = self._hardware, self._columns
+        dims = self._dims[:, gemm]
+        work = self._work(dims, partition, tile)
+        a, b, c = self._operands(dims)
+        room = hardware.l2_bytes / 2.0
+        p_g = columns.g[partition]
+        reads_b = np.where(p_g * b <= room, 1.0, np.ceil(work.tiles_m / columns.m[partition]))
+        reads_a = np.where(p_g * a <= room, 1.0, np.ceil(work.tiles_n / columns.n[partition]))
+        by_rows, by_columns = dims[0] * (a + b * reads_b + c), dims[0] * (a * reads_a + b + c)
+        ports = [
+            (work.fill_s, work.after_s) if order in {"mnk", "nmk"} else self._stationary(dims, tile, work, order)
+            for order in self._plan.orders
+        ]
+        return Parts(
+            work.compute_s,
+            np.array([fill_s for fill_s, _ in ports]),
+            np.array([after_s for _, after_s in ports]),
+            np.array([by_rows if order[0] == "m" else by_columns for order in self._plan.orders]),
+            work.busy * hardware.core_bandwidth_bytes_per_s,
+            work.reduction_s,
+        )
+
+    def _stationary(self, dims: Floats, tile: _Places, work: _Work, order: str) -> tuple[Floats, Floats]:
+        """Fill and after seconds where a tile of A (`mkn`) or B (`nkm`) stays and the sums of C travel."""
+        hardware, columns = self._hardware, self._columns
+        port_bytes_per_s = hardware.l2_bandwidth_bytes_per_s / float(hardware.cores)
+        m = np.minimum(columns.tm[tile], dims[1])
+        n = np.minimum(columns.tn[tile], dims[2])
+        k = np.minimum(columns.tk[tile], dims[3])
+        rounds, steps_k = work.rounds, work.steps_k
+        if order == "mkn":
+            fill = (work.own_g * work.own_m * steps_k * (m * k) + rounds * steps_k * (k * n)) * self._item
+        else:
+            fill = (work.own_g * work.own_n * steps_k * (k * n) + rounds * steps_k * (m * k)) * self._item
+        result = rounds * (m * n) * (2.0 * SUM_BYTES * (steps_k - 1.0) + work.result_item)
+        return fill / port_bytes_per_s, work.started_s + result / port_bytes_per_s
 
 
-def _cycles(own: Floats, tiles: Floats, extent: float, tile: Floats, cube: int) -> Floats:
+def _cycles(own: Floats, tiles: Floats, extent: Floats, tile: Floats, cube: int) -> Floats:
     """Cube steps along one dimension of the first core, which has the most: its last tile is partial if it has all."""
     whole = np.ceil(tile / cube)
     partial = np.ceil((extent - (tiles - 1.0) * tile) / cube)
     cycles: Floats = np.where(own == tiles, (own - 1.0) * whole + partial, own * whole)
     return cycles
-
-
-def _parts(hardware: Hardware, gemm: Gemm, plan: Plan, columns: Columns, pairs: npt.NDArray[np.intp]) -> Parts:
-    """The parts of the ways of some pairs of partition and tile, shaped (orders, pairs)."""
-    partition, tile = np.divmod(pairs, len(plan.tiles))
-    work = _work(hardware, gemm, columns, partition, tile)
-    item = float(DTYPE_BYTES[gemm.dtype])
-    g, m, n, k = float(gemm.g), float(gemm.m), float(gemm.n), float(gemm.k)
-    a, b, c = m * k * item, k * n * item, m * n * item
-    room = hardware.l2_bytes / 2.0
-    p_g = columns.g[partition]
-    reads_b = np.where(p_g * b <= room, 1.0, np.ceil(work.tiles_m / columns.m[partition]))
-    reads_a = np.where(p_g * a <= room, 1.0, np.ceil(work.tiles_n / columns.n[partition]))
-    fill_s, after_s, traffic = [], [], []
-    for order in plan.orders:
-        fill_s.append(work.fill_s)
-        after_s.append(work.after_s)
-        if order in {"mkn", "nkm"}:
-            fill, after = _stationary(hardware, gemm, columns, tile, work, order)
-            fill_s[-1], after_s[-1] = fill, after
-        traffic.append(g * (a + b * reads_b + c) if order[0] == "m" else g * (a * reads_a + b + c))
-    return Parts(
-        work.compute_s,
-        np.array(fill_s),
-        np.array(after_s),
-        np.array(traffic),
-        work.busy * hardware.core_bandwidth_bytes_per_s,
-        work.reduction_s,
-    )
-
-
-def _stationary(
-    hardware: Hardware, gemm: Gemm, columns: Columns, tile: npt.NDArray[np.intp], work: _Work, order: str
-) -> tuple[Floats, Floats]:
-    """Fill and after seconds where a tile of A (`mkn`) or B (`nkm`) stays and the sums of C travel."""
-    item = float(DTYPE_BYTES[gemm.dtype])
-    port_bytes_per_s = hardware.l2_bandwidth_bytes_per_s / float(hardware.cores)
-    m = np.minimum(columns.tm[tile], float(gemm.m))
-    n = np.minimum(columns.tn[tile], float(gemm.n))
-    k = np.minimum(columns.tk[tile], float(gemm.k))
-    rounds, steps_k = work.rounds, work.steps_k
-    if order == "mkn":
-        fill = (work.own_g * work.own_m * steps_k * (m * k) + rounds * steps_k * (k * n)) * item
-    else:
-        fill = (work.own_g * work.own_n * steps_k * (k * n) + rounds * steps_k * (m * k)) * item
-    result = rounds * (m * n) * (2.0 * SUM_BYTES * (steps_k - 1.0) + work.result_item)
-    return fill / port_bytes_per_s, rounds * hardware.tile_start_s + result / port_bytes_per_s
