@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from perfguard.errors import PerfguardError
-from perfguard_suites.simulator import bottleneck_command, calibration, run_command
+from perfguard_suites.simulator import bottleneck_command, calibration, measure_gemm, run_command
 
 
 class Verb(NamedTuple):
@@ -26,6 +26,11 @@ VERBS = {
         "Fit a device's three constants to measured products; --check says how well they predict other products.",
         calibration.add_calibrate_arguments,
         calibration.calibrate_command,
+    ),
+    "measure-gemm": Verb(
+        "Measure products on this machine's CUDA device, for `calibrate`.",
+        measure_gemm.add_measure_arguments,
+        measure_gemm.measure_command,
     ),
 }
 

@@ -16,13 +16,13 @@ from perfguard_suites.simulator.gemm import Cache, GemmEvaluator
 from perfguard_suites.simulator.hardware import Hardware, load_hardware
 from perfguard_suites.simulator.model_files import load_model
 from perfguard_suites.simulator.models import ModelShape
-from perfguard_suites.simulator.operators import Operator, Pass
+from perfguard_suites.simulator.operators import Pass
 from perfguard_suites.simulator.parallel import Layout
 from perfguard_suites.simulator.pricing import Pricer, to_ps
 from perfguard_suites.simulator.schedule import Run, Schedule, StageRuns
 from perfguard_suites.simulator.statistics import Statistics, Work, statistics_of
 from perfguard_suites.simulator.templates import HOST, Composer, Template
-from perfguard_suites.simulator.walls import LayerWall, PassWall, Walls, log_phase, log_total
+from perfguard_suites.simulator.walls import PassWall, Walls, log_phase, log_total
 
 TOKEN_BYTES = 8  # a token id, on its way to the device and back
 
@@ -200,24 +200,26 @@ class _Job:
     def _stage_runs(self, shape: Pass, wall: PassWall) -> StageRuns:
         """What each stage does in this pass: its layers, the embedding and the head, and what it sends on."""
         dense = self.model.dense_layers
-        with phase("layer"):
-            kinds = {
-                sparse: self._template(shape.layer(sparse=sparse), wall)
-                for sparse in (False, True)
-                if (dense < self.model.layers if sparse else dense)
-            }
-        with phase("ends"):
-            embedding = self._template(shape.embedding())
-            head = self._template(shape.head())
+        start_ns = perf_counter_ns()
+        with phase("build"):  # layers of a kind once, and all of a pass's products in one go
+            kinds = [sparse for sparse in (False, True) if (dense < self.model.layers if sparse else dense)]
+            groups = [shape.layer(sparse=sparse) for sparse in kinds]
+            costs = self.pricer.price([*groups, shape.embedding(), shape.head()])
+        built_ns = perf_counter_ns()
+        with phase("gantt"):
+            *composed, embedding, head = [self.composer.compose(each) for each in costs]
+        wall.build_ns, wall.gantt_ns = built_ns - start_ns, perf_counter_ns() - built_ns
+        wall.operators = [(template.computations, template.collectives) for template in composed]
+        templates = dict(zip(kinds, composed, strict=True))
         last, first_layer, found = self.schedule.stages - 1, 0, []
         for stage, layers in enumerate(self.layout.stages):
             runs = [Run(embedding)] if stage == 0 else []
             end = first_layer + layers
             split = min(max(dense, first_layer), end)
             if first_layer < split:
-                runs.append(Run(kinds[False], first_layer, split - first_layer))
+                runs.append(Run(templates[False], first_layer, split - first_layer))
             if split < end:
-                runs.append(Run(kinds[True], split, end - split))
+                runs.append(Run(templates[True], split, end - split))
             if stage == last:
                 runs.append(Run(head))
             if last:
@@ -225,22 +227,6 @@ class _Job:
             found.append(runs)
             first_layer = end
         return found
-
-    def _template(self, operators: list[Operator], wall: PassWall | None = None) -> Template:
-        """The piece that operators make; told to the log where they are a layer."""
-        start_ns = perf_counter_ns()
-        with phase("build"):
-            costs = self.pricer.price(operators)
-        built_ns = perf_counter_ns()
-        with phase("gantt"):
-            template = self.composer.compose(costs)
-        if wall is not None:
-            wall.each.append(
-                LayerWall(
-                    built_ns - start_ns, perf_counter_ns() - built_ns, template.computations, template.collectives
-                )
-            )
-        return template
 
     def _message(self, shape: Pass, stage: int, last: int) -> Template:
         """What a stage sends: its activations to the next one, or the last one's tokens to the first."""

@@ -7,7 +7,7 @@ They are rounded up: no cost falls below its roofline.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -58,24 +58,30 @@ class Pricer:
         # of elementwise work only what the memory really gives
         self._bandwidth = self.hardware.dram_bandwidth_bytes_per_s * evaluator.calibration.memory_efficiency
 
-    def price(self, operators: Sequence[Operator]) -> list[Cost]:
-        """The cost of each operator, in order; all their products are asked of the evaluator at once."""
-        wanted = [operator.gemm for operator in operators if isinstance(operator, Product)]
-        parts = self._parts(operators) if self.chunked else {}
-        gemms = [*wanted, *parts.values()]
+    def price(self, groups: Sequence[Sequence[Operator]]) -> list[list[Cost]]:
+        """The cost of each operator of each group, in order; all products are asked of the evaluator at once."""
+        gemms, parts = [], []
+        for operators in groups:
+            gemms += [operator.gemm for operator in operators if isinstance(operator, Product)]
+            parts.append(self._parts(operators) if self.chunked else {})
+        count = len(gemms)
+        gemms += [gemm for part in parts for gemm in part.values()]
         self.asked.update(gemms)
         with phase("search"):
             answers = self.evaluator.evaluate_all(gemms)
-        whole = iter(answers[: len(wanted)])
-        part = dict(zip(parts, answers[len(wanted) :], strict=True))
+        whole, divided = iter(answers[:count]), iter(answers[count:])
         return [
-            _product(operator, operator.gemm, next(whole), part.get(index))
-            if isinstance(operator, Product)
-            else self._elementwise(operator)
-            if isinstance(operator, Elementwise)
-            else _collective(operator)
-            for index, operator in enumerate(operators)
+            [
+                self._cost(operator, whole, divided if index in part else None)
+                for index, operator in enumerate(operators)
+            ]
+            for operators, part in zip(groups, parts, strict=True)
         ]
+
+    def _cost(self, operator: Operator, whole: Iterator[GemmCost], divided: Iterator[GemmCost] | None) -> Cost:
+        if isinstance(operator, Product):
+            return _product(operator, operator.gemm, next(whole), None if divided is None else next(divided))
+        return self._elementwise(operator) if isinstance(operator, Elementwise) else _collective(operator)
 
     def _elementwise(self, operator: Elementwise) -> Cost:
         compute_s = operator.flops / self.hardware.vector_flops_per_s

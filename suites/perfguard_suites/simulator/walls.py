@@ -15,26 +15,19 @@ WALL_PHASES = ("H2D", "Prefill", "Decode", "D2H", "Gantt Build", "Stats")
 
 
 @dataclass(slots=True)
-class LayerWall:
-    """What evaluating a layer took, of one pass: all layers of a kind are evaluated once.
-
-    `computations` and `collectives`: of the layer, counted apart for each kind of layer.
-    """
-
-    build_ns: int = 0
-    gantt_ns: int = 0
-    computations: int = 0
-    collectives: int = 0
-
-
-@dataclass(slots=True)
 class PassWall:
-    """What one pass took: `layers` walked, `each` kind of which was evaluated once."""
+    """What one pass took: `layers` walked, of which each kind was evaluated once.
+
+    `build_ns`: making and pricing its operators, search included. `gantt_ns`: making its tasks. `operators`: of a layer
+    of each kind, how many computations and collectives.
+    """
 
     token: int
     layers: int
     wall_ns: int = 0
-    each: list[LayerWall] = field(default_factory=list)
+    build_ns: int = 0
+    gantt_ns: int = 0
+    operators: list[tuple[int, int]] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -71,14 +64,10 @@ def log_phase(walls: Walls, name: str, simulated_ps: int) -> None:
             LOGGER.info(
                 "    Token %d/%d: wall time %.2fms, walked %d layers", index, len(passes), one.wall_ns / 1e6, one.layers
             )
-        for layer in one.each:
-            LOGGER.info(
-                "      one layer evaluated: build=%.2fms, gantt=%.2fms, ops=%d+%d",
-                layer.build_ns / 1e6,
-                layer.gantt_ns / 1e6,
-                layer.computations,
-                layer.collectives,
-            )
+        ops = ", ".join(f"{computations}+{collectives}" for computations, collectives in one.operators)
+        LOGGER.info(
+            "      one layer evaluated: build=%.2fms, gantt=%.2fms, ops=%s", one.build_ns / 1e6, one.gantt_ns / 1e6, ops
+        )
 
 
 def log_total(walls: Walls) -> None:

@@ -185,7 +185,7 @@ def test_without_overlap_memory_and_computation_take_turns() -> None:
     compute_s, memory_s = 1e9 / H100.vector_flops_per_s, 1e9 / H100.dram_bandwidth_bytes_per_s
     for on, expected_s in ((True, max(compute_s, memory_s)), (False, compute_s + memory_s)):
         config = replace(CLOSED_FORM, enable_overlap=on)
-        (cost,) = Pricer(evaluator_of(H100, config), chunked=False).price([work])
+        ((cost,),) = Pricer(evaluator_of(H100, config), chunked=False).price([[work]])
         assert cost.latency_ps == to_ps(expected_s + H100.launch_overhead_s)
     assert to_ps(1.2e-12) == 2
     gantt = simulate(config=replace(CLOSED_FORM, enable_overlap=False)).gantt
