@@ -19,7 +19,7 @@ from perfguard_suites.simulator.constants import Calibration
 from perfguard_suites.simulator.errors import CalibrationError, ShapeError, SimulatorError
 from perfguard_suites.simulator.gemm import Gemm, GemmEvaluator, roofline_s
 from perfguard_suites.simulator.gemm.plan import Floats, plan_for
-from perfguard_suites.simulator.gemm.search import Parts, combine, parts_of_all, search
+from perfguard_suites.simulator.gemm.search import Parts, combine, parts_of_all, search_many
 from perfguard_suites.simulator.hardware import Hardware, load_hardware
 
 Row = tuple[int, int, int, float]
@@ -200,7 +200,7 @@ def accuracy(
         raise CalibrationError(f"accuracy on {hardware.name}", "no rows")
     gemms = [Gemm(1, *row[:3], dtype) for row in checked]
     measured = np.array([row[3] for row in checked])
-    simulated = np.array([search(hardware, gemm, calibration).latency_s for gemm in gemms])
+    simulated = np.array([cost.latency_s for cost in search_many(hardware, gemms, calibration)])
     bound = np.array([roofline_s(hardware, gemm) for gemm in gemms])
     mean, p95 = _errors(simulated, measured)
     return Accuracy(len(checked), mean, p95, *_errors(bound, measured))

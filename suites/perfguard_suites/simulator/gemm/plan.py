@@ -108,6 +108,40 @@ class Columns:
     kind: npt.NDArray[np.intp]
 
 
+@dataclass(frozen=True)
+class Table:
+    """One dimension of all pairs of partition and tile, in which few combinations are distinct.
+
+    `parts` and `tiles` are the distinct combinations' columns; `of_pair` says which of them each pair has.
+    """
+
+    parts: Floats
+    tiles: Floats
+    of_pair: npt.NDArray[np.intp]
+
+
+@lru_cache(maxsize=64)
+def tables_for(hardware: Hardware, dtype: str) -> tuple[Table, Table, Table]:
+    """The tables of M, N and K for a device whose cores have parts of their own."""
+    columns = columns_for(hardware, dtype)
+    return (
+        _table(columns.m, columns.tm),
+        _table(columns.n, columns.tn),
+        _table(columns.k, columns.tk),
+    )
+
+
+def _table(parts: Floats, tiles: Floats) -> Table:
+    distinct_parts, part = np.unique(parts, return_inverse=True)
+    distinct_tiles, tile = np.unique(tiles, return_inverse=True)
+    count = len(distinct_tiles)
+    return Table(
+        np.repeat(distinct_parts, count),
+        np.tile(distinct_tiles, len(distinct_parts)),
+        (part[:, None] * count + tile[None, :]).ravel(),
+    )
+
+
 @lru_cache(maxsize=64)
 def columns_for(hardware: Hardware, dtype: str) -> Columns:
     """`plan_for`'s lists as arrays, for the vectorised search."""

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from perfguard_suites.simulator.constants import NO_CALIBRATION, Calibration
-from perfguard_suites.simulator.gemm.plan import Columns, Floats, Plan, columns_for, plan_for
+from perfguard_suites.simulator.gemm.plan import Columns, Floats, Plan, Table, columns_for, plan_for, tables_for
 from perfguard_suites.simulator.gemm.problem import Gemm, GemmCost, finish
 from perfguard_suites.simulator.hardware import DTYPE_BYTES, Hardware
 
@@ -170,20 +170,59 @@ class _Batch:
 
     def _bounds(self) -> Floats:
         """No way of a pair is faster than this: (products, kinds of partition, tiles) seconds."""
-        dims = self._dims[:, :, None, None]
         columns = self._columns
-        work = self._work(dims, columns.distinct[:, None], np.arange(len(columns.tm))[None, :])
+        dims = self._dims[:, :, None, None]
         a, b, c = self._operands(dims)
+        traffic = dims[0] * (a + b + c)
+        if not self._hardware.deals_tiles:
+            return self._bounds_of_parts(traffic)
+        work = self._work(dims, columns.distinct[:, None], np.arange(len(columns.tm))[None, :])
+        busy_bytes_per_s = work.busy * self._hardware.core_bandwidth_bytes_per_s
+        parts = Parts(work.compute_s, work.fill_s, work.after_s, traffic, busy_bytes_per_s, work.reduction_s)
+        return self._latencies(parts)[0]
+
+    def _bounds_of_parts(self, traffic: Floats) -> Floats:
+        """The same where cores have parts of their own: from tables of each dimension's few distinct cases.
+
+        What is fetched and written is left out: it depends on the order.
+        """
+        hardware, columns = self._hardware, self._columns
+        g, m, n, k = self._dims[:, :, None]
+        pairs = len(columns.m), len(columns.tm)
+
+        def spread(table: Table, values: Floats) -> Floats:
+            spread: Floats = np.take(values, table.of_pair, axis=1).reshape(-1, *pairs)
+            return spread
+
+        cycles, own, busy = [], [], []
+        tables = tables_for(hardware, self._gemms[0].dtype)
+        cubes = hardware.cube_m, hardware.cube_n, hardware.cube_k
+        for table, extent, cube in zip(tables, (m, n, k), cubes, strict=True):
+            tiles = np.ceil(extent / table.tiles)
+            owned = np.ceil(tiles / table.parts)
+            cycles.append(spread(table, _cycles(owned, tiles, extent, table.tiles, cube)))
+            own.append(owned)
+            busy.append(spread(table, np.ceil(tiles / owned)))
+        own_g = np.ceil(g / columns.g)[:, :, None]
+        rounds = own_g * spread(tables[0], own[0]) * spread(tables[1], own[1])
+        slices = busy[2]
+        compute_s = own_g * (cycles[0] * cycles[1] * cycles[2]) / self._rate_hz
+        busy_cores = np.ceil(g[:, :, None] / own_g) * busy[0] * busy[1] * slices
         parts = Parts(
-            compute_s=work.compute_s,
-            # Where there are other orders, these may fill and write less than `mnk`.
-            fill_s=work.fill_s if self._hardware.deals_tiles else np.zeros(1),
-            after_s=work.after_s if self._hardware.deals_tiles else work.started_s,
-            traffic_bytes=dims[0] * (a + b + c),
-            busy_bytes_per_s=work.busy * self._hardware.core_bandwidth_bytes_per_s,
-            reduction_s=work.reduction_s,
+            compute_s=compute_s,
+            fill_s=np.zeros(1),
+            after_s=rounds * hardware.tile_start_s,
+            traffic_bytes=traffic,
+            busy_bytes_per_s=busy_cores * hardware.core_bandwidth_bytes_per_s,
+            reduction_s=self._reduction_s(slices, g[:, :, None], m[:, :, None], n[:, :, None]),
         )
         return self._latencies(parts)[0]
+
+    def _reduction_s(self, slices: Floats, g: Floats, m: Floats, n: Floats) -> Floats:
+        hardware = self._hardware
+        sums = slices * g * (m * n * self._item) / self._item * (2.0 * SUM_BYTES)
+        seconds: Floats = np.where(slices > 1, sums / hardware.l2_bandwidth_bytes_per_s + hardware.tile_start_s, 0.0)
+        return seconds
 
     def _operands(self, dims: Floats) -> tuple[Floats, Floats, Floats]:
         """Bytes of one product's A, B and C."""
@@ -223,14 +262,12 @@ class _Batch:
         result_item = np.where(split, SUM_BYTES, self._item)
         both = np.maximum(em, en) / hardware.multicast_cores + np.minimum(em, en)
         started_s = rounds * hardware.tile_start_s
-        sums = slices * g * (m * n * self._item) / self._item * (2.0 * SUM_BYTES)
-        reduction_s = np.where(split, sums / hardware.l2_bandwidth_bytes_per_s + hardware.tile_start_s, 0.0)
         return _Work(
             compute_s=cycles / self._rate_hz,
             fill_s=rounds * steps_k * (ek * both) * self._item / port_bytes_per_s,
             after_s=started_s + rounds * (em * en) * result_item / port_bytes_per_s,
             started_s=started_s,
-            reduction_s=reduction_s,
+            reduction_s=self._reduction_s(slices, g, m, n),
             busy=busy,
             rounds=rounds,
             own_g=own_g,
