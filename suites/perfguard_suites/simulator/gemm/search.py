@@ -121,7 +121,7 @@ class _Batch:
         bounds = self._bounds()
         flat = bounds.reshape(len(self._gemms), -1)
         probes = np.zeros(flat.shape, dtype=bool)
-        count = min(1 if self._hardware.deals_tiles else 12, flat.shape[1] - 1)
+        count = min(1 if self._hardware.deals_tiles else 64, flat.shape[1] - 1)
         promising = np.argpartition(flat, count, axis=1)[:, :count] if count else np.zeros((len(flat), 1), dtype=int)
         np.put_along_axis(probes, promising, values=True, axis=1)
         gemm, partition, tile = self._pairs_of(probes.reshape(bounds.shape))
