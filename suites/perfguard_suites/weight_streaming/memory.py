@@ -22,8 +22,8 @@ _LIBC = ctypes.CDLL(None, use_errno=True)  # whose calls release the GIL; mmap.m
 class Memory(Protocol):
     """Where layers lie. `load` is called by readers, the others by the thread that computes."""
 
-    def load(self, layer: int, slot: int, stop: Callable[[], bool]) -> bool:
-        """Bring a layer in; False if told to stop meanwhile."""
+    def load(self, layer: int, slot: int, stopped: Callable[[], bool]) -> bool:
+        """Bring a layer in; False if stopped meanwhile."""
 
     def tensors(self, layer: int, slot: int) -> Mapping[str, Tensor]:
         """The layer's tensors, which are valid until it is evicted."""
@@ -47,9 +47,9 @@ class SlotMemory:
             each.zero_()
         self._views: dict[tuple[int, int], Mapping[str, Tensor]] = {}
 
-    def load(self, layer: int, slot: int, stop: Callable[[], bool]) -> bool:
+    def load(self, layer: int, slot: int, stopped: Callable[[], bool]) -> bool:
         """Copy the layer from its file."""
-        return self._store.read(layer, memoryview(self._maps[slot]), stop)
+        return self._store.read(layer, memoryview(self._maps[slot]), stopped)
 
     def tensors(self, layer: int, slot: int) -> Mapping[str, Tensor]:
         """Views of the place; made once for each layer and place."""
@@ -82,19 +82,17 @@ class MappedMemory:
         self._ranges = [self._ranges_of(layer) for layer in range(len(store.plans))]
         self._views: dict[int, Mapping[str, Tensor]] = {}
 
-    def load(self, layer: int, slot: int, stop: Callable[[], bool]) -> bool:
+    def load(self, layer: int, slot: int, stopped: Callable[[], bool]) -> bool:  # noqa: ARG002 - see the class
         """Map the layer's pages, reading those that are not in the page cache."""
-        self._store.check(layer)
         for path, address, size in self._ranges[layer]:
-            if stop():
+            if stopped():
                 return False
             if _LIBC.madvise(ctypes.c_void_p(address), ctypes.c_size_t(size), MADV_POPULATE_READ):
                 problem = os.strerror(ctypes.get_errno())
                 raise ReadFailed(f"layer {layer}: {path}", f"mapping its pages: {problem}", "is it still whole?")
-        self._store.check(layer)
         return True
 
-    def tensors(self, layer: int, slot: int) -> Mapping[str, Tensor]:
+    def tensors(self, layer: int, slot: int) -> Mapping[str, Tensor]:  # noqa: ARG002
         """Views of the mapped file. Raises `WeightsFileError` where a tensor lies askew in it."""
         found = self._views.get(layer)
         if found is None:
@@ -111,7 +109,7 @@ class MappedMemory:
             found = self._views[layer] = views
         return found
 
-    def evict(self, layer: int, slot: int) -> None:
+    def evict(self, layer: int, slot: int) -> None:  # noqa: ARG002
         """Unmap the layer's pages; they stay in the page cache unless they are to be dropped."""
         for _, address, size in self._ranges[layer]:
             _LIBC.madvise(ctypes.c_void_p(address), ctypes.c_size_t(size), mmap.MADV_DONTNEED)

@@ -22,7 +22,7 @@ from perfguard_suites.weight_streaming.trace import Stretch, Trace
 
 
 class StreamedModel:
-    """`ReferenceModel` with its layers from a streamer, of which it is the only user; the same arithmetic, so the same bits.
+    """`ReferenceModel` with its layers from a streamer, which it has for itself; the same arithmetic, so the same bits.
 
     `stays`: the weights that are never streamed (`staying_weights`). `capacity`: positions of the KV cache.
     """
@@ -65,7 +65,7 @@ class StreamedModel:
             return functional.linear(last, self.stays[head_weight(self.config)]).cpu()
 
     def passes(self, ids: Tensor, count: int) -> tuple[Tensor, Trace]:
-        """`count` passes over the same ids, each from position 0, as one stretch of streaming: last logits, and trace."""
+        """`count` passes over the same ids, each from position 0, in one stretch: the last logits, and the trace."""
         self.streamer.begin(count)
         for _ in range(count):
             self.past = 0

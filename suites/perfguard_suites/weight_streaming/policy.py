@@ -18,10 +18,10 @@ CALM_PASSES = 4  # passes without a stall after which an adaptive distance tries
 
 
 class Load(NamedTuple):
-    """Read `layer`, whose first use is `index`; `evict` gives way to it, or a place is free (-1)."""
+    """Read `layer`, whose first use is `use`; `evict` gives way to it, or a place is free (-1)."""
 
     layer: int
-    index: int
+    use: int
     evict: int
 
 
@@ -131,13 +131,14 @@ def loads_of_a_pass(config: StreamingConfig, layers: int, passes: int = 8) -> in
     view.end = passes * layers
     view.present |= policy.kept
     loads = 0
-    for view.at in range(view.end):
+    for index in range(view.end):
+        view.at = index
         while (load := policy.next_load(view)) is not None:
             view.present.discard(load.evict)
             view.present.add(load.layer)
-            loads += load.index >= view.end - layers
-        layer = view.at % layers
-        view.used[layer] = view.at
+            loads += load.use >= view.end - layers
+        layer = index % layers
+        view.used[layer] = index
         if policy.gives_way(layer):
             view.present.discard(layer)
     return loads

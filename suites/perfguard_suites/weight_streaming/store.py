@@ -61,7 +61,7 @@ class LayerPlan:
 class LayerStore:
     """The layers of a folder, opened for reading. Raises `WeightsFileError` naming what is wrong with it.
 
-    `stop` of `read` is asked between system calls. `close` closes the files; idempotent.
+    `close` closes the files; idempotent.
     """
 
     def __init__(self, folder: Path, model: ModelConfig, streaming: StreamingConfig) -> None:
@@ -85,24 +85,26 @@ class LayerStore:
         self.layer_bytes = max(plan.weight_bytes for plan in self.plans)
         self.model_bytes = sum(plan.weight_bytes for plan in self.plans)
 
-    def read(self, layer: int, memory: memoryview, stop: Callable[[], bool] = lambda: False) -> bool:
-        """Read a layer into its memory; False if told to stop meanwhile. Raises `ReadFailed` and `WeightsChanged`."""
+    def read(self, layer: int, memory: memoryview, stopped: Callable[[], bool] = lambda: False) -> bool:
+        """Read a layer into its memory; False if `stopped`, which is asked between system calls, says so.
+
+        Raises `ReadFailed` and `WeightsFileError`.
+        """
         for request in self.plans[layer].requests:
-            if stop():
+            if stopped():
                 return False
-            self._take(layer, request, [memory[begin:end] for begin, end in request.stretches])
-        self.check(layer)
+            self._take(layer, request, memory)
         if self.drops:
             self.drop(layer)
         return True
 
-    def check(self, layer: int) -> None:
+    def check(self) -> None:
         """Raises `WeightsChanged` if a file was written to since it was opened."""
-        for number in {request.file for request in self.plans[layer].requests}:
-            if _stamp(self.descriptors[number]) != self._stamps[number]:
+        for descriptor, stamp, path in zip(self.descriptors, self._stamps, self.paths, strict=True):
+            if _stamp(descriptor) != stamp:
                 raise WeightsChanged(
-                    str(self.paths[number]),
-                    f"was changed while layer {layer} was streamed from it",
+                    str(path),
+                    "was changed while its layers were streamed",
                     "write a new file and rename it over this one; open the model again",
                 )
 
@@ -119,8 +121,9 @@ class LayerStore:
         while self.descriptors:
             os.close(self.descriptors.pop())
 
-    def _take(self, layer: int, request: Request, views: Sequence[memoryview]) -> None:
-        descriptor, done, left = self.descriptors[request.file], 0, list(views)
+    def _take(self, layer: int, request: Request, memory: memoryview) -> None:
+        descriptor, done = self.descriptors[request.file], 0
+        left = [memory[begin:end] for begin, end in request.stretches]
         while done < request.wanted:
             try:
                 got = os.preadv(descriptor, left, request.offset + done)
@@ -216,7 +219,8 @@ def _wanted(model: ModelConfig, streaming: StreamingConfig) -> Iterator[tuple[st
 def _buffered_plan(stored: list[StoredTensor], index: Mapping[Path, int]) -> LayerPlan:
     """Tensors in the order of the file, each on a line of its own; one request for those that touch."""
     ordered = sorted(stored, key=lambda tensor: (index[tensor.path], tensor.offset))
-    placed, requests, at = [], [], 0
+    placed, at = [], 0
+    requests: list[Request] = []
     run: list[tuple[StoredTensor, int]] = []
     for tensor in ordered:
         if run and (run[-1][0].path, run[-1][0].offset + run[-1][0].size_bytes) != (tensor.path, tensor.offset):

@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from queue import Empty, SimpleQueue
 from time import perf_counter_ns
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from torch import Tensor
 
@@ -22,7 +22,10 @@ from perfguard_suites.weight_streaming.errors import ReadFailed, ReadStalled, St
 from perfguard_suites.weight_streaming.memory import MappedMemory, Memory, SlotMemory
 from perfguard_suites.weight_streaming.policy import Policy, View
 from perfguard_suites.weight_streaming.store import LayerStore
-from perfguard_suites.weight_streaming.trace import Stretch, Trace
+from perfguard_suites.weight_streaming.trace import LATE, READY, Stretch, Trace
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 LOOK_S = 0.5  # how often one who waits looks whether his readers live
 JOIN_S = 5.0
@@ -71,7 +74,7 @@ class Streamer:
         self._free = list(range(config.slots))
         self._jobs: SimpleQueue[Job | None] = SimpleQueue()
         self._arrivals: SimpleQueue[Arrival] = SimpleQueue()
-        self._closing = threading.Event()
+        self._closing = False
         self._failure: BaseException | None = None
         self._readers = [
             threading.Thread(target=self._read_jobs, name=f"weight-reader-{number}", daemon=True)
@@ -118,9 +121,10 @@ class Streamer:
         view.held = layer
         tensors = self.memory.tensors(layer, self._slots[layer])
         end_ns = perf_counter_ns()
-        trace.waits.append(Stretch(layer, start_ns, end_ns))
-        if arrival is not None and arrival.end_ns > start_ns:
-            trace.handoffs_ns.append(end_ns - arrival.end_ns)
+        late = arrival is not None and arrival.end_ns > start_ns
+        trace.waits.append(Stretch(layer, start_ns, end_ns, LATE if late else READY))
+        if arrival is not None and late:
+            trace.wakes_ns.append(end_ns - arrival.end_ns)
         trace.distances.append(self.policy.distance)
         self.policy.learn(end_ns - start_ns)
         return Held(layer, tensors)
@@ -132,6 +136,8 @@ class Streamer:
         layer, view.held = view.held, -1
         view.used[layer] = view.at
         view.at += 1
+        if view.at % self.layers == 0:
+            self._check()
         if self.policy.gives_way(layer):
             self._evict(layer)
         self._feed()
@@ -139,7 +145,7 @@ class Streamer:
 
     def close(self) -> None:
         """Stop the readers and let go of the memory; idempotent. A reader that hangs in the system is left to it."""
-        self._closing.set()
+        self._closing = True
         for _ in self._readers:
             self._jobs.put(None)
         for reader in self._readers:
@@ -148,7 +154,7 @@ class Streamer:
         self._failure = self._failure or StreamingError("streamer", "is closed", "open another")
         self.memory.close()
 
-    def __enter__(self) -> Streamer:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -159,6 +165,14 @@ class Streamer:
     def _live(self) -> None:
         if self._failure is not None:
             raise self._failure
+
+    def _check(self) -> None:
+        """At the end of a pass: all that was read came from the files as they were opened."""
+        try:
+            self.store.check()
+        except StreamingError as error:
+            self._failure = error
+            raise
 
     def _bring_kept(self) -> None:
         """Load the layers that stay, before anything is streamed."""
@@ -225,12 +239,16 @@ class Streamer:
         if self.config.reader_cpus:
             with contextlib.suppress(OSError):  # a CPU that this process may not use: it runs where it can
                 os.sched_setaffinity(0, self.config.reader_cpus)
-        memory, stop = self.memory, self._closing.is_set
-        while (job := self._jobs.get()) is not None and not stop():
+        memory = self.memory
+
+        def stopped() -> bool:
+            return self._closing
+
+        while (job := self._jobs.get()) is not None and not self._closing:
             start_ns, error = perf_counter_ns(), None
             try:
                 with phase("weight_load"):
-                    if not memory.load(job.layer, job.slot, stop):
+                    if not memory.load(job.layer, job.slot, stopped):
                         return
             except BaseException as problem:  # noqa: BLE001 - whatever ends a reader goes to who waits for it
                 error = problem

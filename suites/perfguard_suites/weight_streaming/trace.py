@@ -9,11 +9,14 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from perfguard.spans import Overlap, overlap
+from perfguard.spans import Overlap, intervals, overlap
+
+
+READY, LATE = "ready", "late"
 
 
 class Stretch(NamedTuple):
-    """One interval of one layer, nanoseconds; `lane` says which reader or stream it was in."""
+    """One interval of one layer, nanoseconds. `lane`: the reader or stream; of a wait, whether the layer was late."""
 
     layer: int
     start_ns: int
@@ -31,7 +34,7 @@ class Trace:
     loads: list[Stretch] = field(default_factory=list)
     computes: list[Stretch] = field(default_factory=list)
     evicts: list[Stretch] = field(default_factory=list)
-    handoffs_ns: list[int] = field(default_factory=list)  # from a late layer's last byte to its compute
+    wakes_ns: list[int] = field(default_factory=list)  # from a late layer's last byte to its compute
     distances: list[int] = field(default_factory=list)  # the prefetch distance at each layer
     most_present: int = 0
 
@@ -43,6 +46,14 @@ class Trace:
     def wait_per_layer_s(self) -> float:
         """Seconds that the compute waited for weights, per layer computed."""
         return total_s(self.waits) / max(1, len(self.computes))
+
+    def handoffs_ns(self) -> list[int]:
+        """From one layer's compute to the next one's within a pass, where that layer was there already."""
+        return [
+            after.start_ns - before.end_ns
+            for before, after, wait in zip(self.computes, self.computes[1:], self.waits[1:], strict=False)
+            if after.layer == before.layer + 1 and wait.lane == READY
+        ]
 
     def slowest_load(self) -> Stretch | None:
         """The load that took longest."""
@@ -57,7 +68,7 @@ class Trace:
     ) -> Overlap:
         """Of loads and computes in this scope; `layers` counts the computes, over all passes."""
         return overlap(
-            rows(self.loads),
+            intervals.clip(rows(self.loads), self.begin_ns, self.end_ns),  # what was asked for before came in later
             rows(self.computes),
             wall_s=self.wall_s,
             layers=max(1, len(self.computes)),
