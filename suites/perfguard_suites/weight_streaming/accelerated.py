@@ -27,7 +27,6 @@ from perfguard_suites.weight_streaming.config import DTYPES
 from perfguard_suites.weight_streaming.headers import read_header
 
 
-
 def available() -> bool:
     """Whether accelerate is installed: it is no dependency of the suites."""
     return importlib.util.find_spec("accelerate") is not None
@@ -44,7 +43,9 @@ class _Weight(nn.Module):
 class OffloadedLayer(nn.Module):
     """A decoder layer whose parameters are there while it runs."""
 
-    def __init__(self, number: int, config: ModelConfig, dtype: torch.dtype, shapes: dict[str, tuple[int, ...]]) -> None:
+    def __init__(
+        self, number: int, config: ModelConfig, dtype: torch.dtype, shapes: dict[str, tuple[int, ...]]
+    ) -> None:
         super().__init__()
         self.number = number
         self.config = config
@@ -101,7 +102,7 @@ class OffloadedModel:
 def on_disk(
     folder: Path, config: ModelConfig, stays: Weights, ids: Tensor, dtype: str, device: str = "cpu"
 ) -> Iterator[Callable[[int], Tensor]]:
-    """accelerate's disk offload, read from the folder's own files."""
+    """Accelerate's disk offload, read from the folder's own files."""
     import accelerate
 
     model = OffloadedModel(folder, config, stays, ids, dtype, device)
@@ -122,7 +123,7 @@ def on_disk(
 def in_host_memory(
     folder: Path, config: ModelConfig, stays: Weights, ids: Tensor, dtype: str, device: str
 ) -> Iterator[Callable[[int], Tensor]]:
-    """accelerate's CPU offload: weights in (pageable) host memory, copied to the device for each layer."""
+    """Accelerate's CPU offload: weights in (pageable) host memory, copied to the device for each layer."""
     import accelerate
     from safetensors.torch import load_file
 

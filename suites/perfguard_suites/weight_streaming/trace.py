@@ -11,7 +11,6 @@ import numpy.typing as npt
 
 from perfguard.spans import Overlap, intervals, overlap
 
-
 READY, LATE = "ready", "late"
 
 
