@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 from time import perf_counter_ns
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
-from torch import Tensor
 
 from perfguard.spans import Overlap
 from perfguard_suites.split_rpc.config import ModelConfig
@@ -24,6 +24,9 @@ from perfguard_suites.weight_streaming.store import LayerStore, opened
 from perfguard_suites.weight_streaming.streamer import Streamer, streaming
 from perfguard_suites.weight_streaming.trace import Trace, total_s
 from perfguard_suites.weight_streaming.validity import disk_bytes, queued_ns
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 SourceName = Literal["warm", "cold", "direct"]
 RATIOS = {"1:2": 0.5, "1:1": 1.0, "2:1": 2.0}  # load : compute
@@ -68,6 +71,7 @@ class Timed:
     call: Callable[[], Any]
     traces: list[Trace] = field(default_factory=list)
     walls_s: list[float] = field(default_factory=list)
+    calls: int = 0
     wall_ns: int = 0
     queued_ns: int = 0
     disk_bytes: int = 0
@@ -82,6 +86,7 @@ class Timed:
         self.queued_ns += max((now[thread] - queued.get(thread, now[thread]) for thread in now), default=0)
         self.disk_bytes += disk_bytes() - disk
         self.wall_ns += wall_ns
+        self.calls += 1
         trace = result[1] if isinstance(result, tuple) else result if isinstance(result, Trace) else None
         if trace is not None:
             self.traces.append(trace)
@@ -92,7 +97,7 @@ class Timed:
         """Warm-up is over."""
         self.traces.clear()
         self.walls_s.clear()
-        self.wall_ns = self.queued_ns = self.disk_bytes = 0
+        self.calls = self.wall_ns = self.queued_ns = self.disk_bytes = 0
 
 
 class Bench:
@@ -106,7 +111,7 @@ class Bench:
         self.opening_s: dict[str, float] = {}
         self._stack = contextlib.ExitStack()
 
-    def __enter__(self) -> Bench:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -171,43 +176,35 @@ def overlaps(stream: Timed, serial: Timed) -> list[Overlap]:
     ]
 
 
-def rows_for(folder: Path, model: ModelConfig, source: SourceName, ratio: float) -> tuple[int, float]:
-    """Token rows a pass at which loading takes about `ratio` times as long as computing, and the ratio reached."""
-    with Bench(folder, model, source, max(CANDIDATES), 1) as bench:
-        serial = SerialRows(bench)
-        load_s = serial.load_s()
-        best = (CANDIDATES[0], 0.0)
-        for rows in CANDIDATES:
-            found = load_s / serial.compute_s(rows)
-            if not best[1] or abs(_log(found / ratio)) < abs(_log(best[1] / ratio)):
-                best = (rows, found)
-            if found < ratio / 1.5:
-                break
-    return best
+class Speeds:
+    """How long a pass loads, and computes at so many token rows, one after the other; each measured once."""
 
-
-class SerialRows:
-    """Loading and computing in turn at any number of rows."""
-
-    def __init__(self, bench: Bench) -> None:
-        streamer = bench.streamer(config_for(bench.source, "lookahead"), baselines.SerialStreamer)
-        self._model = StreamedModel(bench.model, bench.stays, streamer, max(CANDIDATES))
-        self._ids: Tensor = bench.ids
+    def __init__(self, folder: Path, model: ModelConfig, source: SourceName) -> None:
+        self._bench = Bench(folder, model, source, max(CANDIDATES), 1)
+        streamer = self._bench.streamer(config_for(source, "lookahead"), baselines.SerialStreamer)
+        self._model = StreamedModel(model, self._bench.stays, streamer, max(CANDIDATES))
         self._loads: list[float] = []
-        self.compute_s(1)
+        self._computes: dict[int, float] = {}
+        self._pass(1)
+        self._loads.clear()
 
-    def load_s(self) -> float:
-        """Seconds of a pass's loads, the median of two passes."""
-        for _ in range(2):
-            self.compute_s(1)
-        return median(self._loads[-2:])
+    def rows_for(self, ratio: float) -> int:
+        """Token rows a pass at which loading takes about `ratio` times as long as computing."""
+        distances = {}
+        for rows in CANDIDATES:
+            if rows not in self._computes:
+                self._computes[rows] = self._pass(rows)
+            reached = median(self._loads) / self._computes[rows]
+            distances[rows] = abs(math.log(reached / ratio))
+            if reached < ratio / 1.5:
+                break
+        return min(distances, key=lambda rows: distances[rows])
 
-    def compute_s(self, rows: int) -> float:
-        """Seconds of a pass's arithmetic with so many rows."""
-        _, trace = self._model.passes(self._ids[:rows], 1)
+    def close(self) -> None:
+        """Let go of the weights."""
+        self._bench.__exit__()
+
+    def _pass(self, rows: int) -> float:
+        _, trace = self._model.passes(self._bench.ids[:rows], 1)
         self._loads.append(total_s(trace.loads))
         return total_s(trace.computes)
-
-
-def _log(value: float) -> float:
-    return float(torch.tensor(value).log())

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from perfguard_suites.split_rpc.config import ModelConfig
-from perfguard_suites.weight_streaming.bench import RATIOS, Bench, SourceName, one_thread, pin_compute, rows_for
+from perfguard_suites.weight_streaming.bench import RATIOS, Bench, SourceName, Speeds, one_thread
 from perfguard_suites.weight_streaming.config import model_of
 from perfguard_suites.weight_streaming.making import FILE, make_folder
 from perfguard_suites.weight_streaming.validity import warm
@@ -74,24 +74,25 @@ def weights() -> Iterator[Callable[[str], tuple[Path, ModelConfig]]]:
 
 
 @pytest.fixture(scope="session")
-def rows_of(weights: Callable[[str], tuple[Path, ModelConfig]]) -> Callable[[str, SourceName, str], tuple[int, float]]:
-    """`rows_of(layers, source, ratio)`: token rows a pass for that load : compute ratio, and the ratio reached."""
-    found: dict[tuple[str, SourceName, str], tuple[int, float]] = {}
+def rows_of(weights: Callable[[str], tuple[Path, ModelConfig]]) -> Iterator[Callable[[str, SourceName, str], int]]:
+    """`rows_of(layers, source, ratio)`: token rows a pass for that ratio of loading to computing."""
+    with contextlib.ExitStack() as stack:
+        speeds: dict[tuple[str, SourceName], Speeds] = {}
 
-    def of(layers: str, source: SourceName, ratio: str) -> tuple[int, float]:
-        key = (layers, source, ratio)
-        if key not in found:
-            found[key] = rows_for(*weights(layers), source, RATIOS[ratio])
-        return found[key]
+        def of(layers: str, source: SourceName, ratio: str) -> int:
+            if (layers, source) not in speeds:
+                speeds[layers, source] = Speeds(*weights(layers), source)
+                stack.callback(speeds[layers, source].close)
+            return speeds[layers, source].rows_for(RATIOS[ratio])
 
-    return of
+        yield of
 
 
 @pytest.fixture
 def bench(
     request: pytest.FixtureRequest,
     weights: Callable[[str], tuple[Path, ModelConfig]],
-    rows_of: Callable[[str, SourceName, str], tuple[int, float]],
+    rows_of: Callable[[str, SourceName, str], int],
 ) -> Iterator[OpenBench]:
     """`bench(layers, source, ratio)`: everything to be timed on these weights, on one computing thread."""
     profile = profile_of(request.config)
@@ -100,10 +101,7 @@ def bench(
 
         def of(layers: str, source: SourceName, ratio: str) -> Bench:
             folder, model = weights(layers)
-            rows = 4 if profile == "off" else rows_of(layers, source, ratio)[0]
+            rows = 4 if profile == "off" else rows_of(layers, source, ratio)
             return stack.enter_context(Bench(folder, model, source, rows, PASSES[profile]))
 
         yield of
-
-
-__all__ = ["bench", "pin_compute", "rows_of", "weights"]
