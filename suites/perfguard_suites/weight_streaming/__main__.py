@@ -7,7 +7,7 @@ import json
 import resource
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from time import perf_counter_ns
 from typing import Any
@@ -21,12 +21,21 @@ from perfguard_suites.weight_streaming.bench import one_thread
 from perfguard_suites.weight_streaming.config import DTYPES, POLICIES, StreamingConfig, model_of
 from perfguard_suites.weight_streaming.making import make_folder
 from perfguard_suites.weight_streaming.model import StreamedModel, staying_weights
-from perfguard_suites.weight_streaming.store import opened
+from perfguard_suites.weight_streaming.store import LayerStore, opened
 from perfguard_suites.weight_streaming.streamer import Streamer, streaming
 from perfguard_suites.weight_streaming.timeline import Panel, timeline_svg
 from perfguard_suites.weight_streaming.trace import Trace, total_s
 
-SCHEMES = {"engine": Streamer, "serial": baselines.SerialStreamer, "seed": baselines.seed_scheme}
+SCHEMES: Mapping[str, Callable[[LayerStore, StreamingConfig], Streamer]] = {
+    "engine": Streamer,
+    "serial": baselines.SerialStreamer,
+    "seed": baselines.seed_scheme,
+}
+FIGURES = (
+    ("T over ideal", "overlapped_over_ideal"),
+    ("interval overlap", "overlap_efficiency"),
+    ("copies hidden", "copy_hidden"),
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -120,6 +129,7 @@ def measured(
     with opened(folder, model, config) as store, streaming(store, config, SCHEMES[scheme]) as streamer:
         opening_s = (perf_counter_ns() - begin_ns) / 1e9
         runner = StreamedModel(model, stays, streamer, rows)
+        print(f"weight_streaming: {model.name} opened, {passes + 1} passes follow", file=sys.stderr, flush=True)
         runner.passes(ids, 1)
         logits, trace = runner.passes(ids, passes)
         overlap = trace.overlap()
@@ -162,15 +172,14 @@ def peak_rss_bytes() -> int:
 
 
 def _text(found: dict[str, Any]) -> str:
+    waited_us, opening_ms = 1e6 * found["weight_wait_per_layer_s"], 1e3 * found["opening_s"]
+    load_ms, compute_ms = 1e3 * found["load_s"], 1e3 * found["compute_s"]
+    size = f"{found['layers']} layers of {found['layer_bytes'] / 2**20:.1f} MiB"
     lines = [
-        f"{found['model']}: {found['layers']} layers of {found['layer_bytes'] / 2**20:.1f} MiB, "
-        f"{found['ms_a_pass']:.1f} ms a pass, {found['loads_a_pass']:.0f} loads",
-        f"loads {1e3 * found['load_s']:.1f} ms, compute {1e3 * found['compute_s']:.1f} ms, waited "
-        f"{1e6 * found['weight_wait_per_layer_s']:.0f} us a layer",
-        f"T over ideal {found['overlapped_over_ideal'] or 0:.3f}, overlap {found['overlap_efficiency'] or 0:.1%}, "
-        f"copies hidden {found['copy_hidden'] or 0:.1%}",
-        f"at most {found['resident_layers_max']} layers had memory of {found['slots']}; opening took "
-        f"{1e3 * found['opening_s']:.0f} ms",
+        f"{found['model']}: {size}, {found['ms_a_pass']:.1f} ms a pass, {found['loads_a_pass']:.0f} loads",
+        f"loads {load_ms:.1f} ms, compute {compute_ms:.1f} ms, waited {waited_us:.0f} us a layer",
+        ", ".join(f"{words} {_figure(found[name])}" for words, name in FIGURES),
+        f"{found['resident_layers_max']} of {found['slots']} places were used; opening took {opening_ms:.0f} ms",
         "layer  wait, ms  load, ms  compute, ms",
     ]
     lines += [
@@ -178,6 +187,10 @@ def _text(found: dict[str, Any]) -> str:
         for number, row in enumerate(found["by_layer"])
     ]
     return "\n".join(lines)
+
+
+def _figure(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
 
 
 if __name__ == "__main__":

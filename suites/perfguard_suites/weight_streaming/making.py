@@ -92,7 +92,7 @@ def _header(shapes: Mapping[str, tuple[torch.dtype, tuple[int, ...]]]) -> bytes:
 
 
 def resident_weights(folder: Path, config: ModelConfig, *, dtype: str = "float32") -> Mapping[str, Tensor]:
-    """Every weight of a folder in memory; a quantised one's dequantised."""
+    """Every weight of a folder in memory of its own, not of the mapped file; a quantised one's dequantised."""
     from safetensors.torch import load_file
 
     from perfguard_suites.weight_streaming.quantising import dequantised
@@ -101,4 +101,4 @@ def resident_weights(folder: Path, config: ModelConfig, *, dtype: str = "float32
     for file in sorted(folder.glob("*.safetensors")):
         loaded |= load_file(file)
     wanted = tensor_shapes(config)
-    return {name: dequantised(loaded, name, DTYPES[dtype]) for name in wanted}
+    return {name: dequantised(loaded, name, DTYPES[dtype]).clone() for name in wanted}

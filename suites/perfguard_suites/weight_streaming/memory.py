@@ -129,9 +129,8 @@ class MappedMemory:
             base = self._bytes[self._store.paths.index(tensor.path)].data_ptr()
             begin = base + tensor.offset // BLOCK * BLOCK
             end = base + -(-(tensor.offset + tensor.size_bytes) // BLOCK) * BLOCK
-            if found and found[-1][1] + found[-1][2] >= begin:
-                begin = found[-1][1]
-                found.pop()
+            if found and found[-1][0] == str(tensor.path) and found[-1][1] + found[-1][2] >= begin:
+                _, begin, _ = found.pop()
             found.append((str(tensor.path), begin, end - begin))
         return found
 

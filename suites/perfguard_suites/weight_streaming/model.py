@@ -94,6 +94,10 @@ class StreamedModel:
 
 
 def staying_weights(folder: Path, config: ModelConfig, dtype: str) -> Weights:
-    """What is never streamed: embedding, final norm and head."""
+    """What is never streamed: embedding, final norm and head.
+
+    Copies: safetensors gives views of the mapped file, and a file cut off later would kill the process (SIGBUS).
+    """
     names = tuple(dict.fromkeys((EMBEDDING, FINAL_NORM, head_weight(config))))
-    return load_checkpoint(folder, config, dtype=DTYPES[dtype], names=names)
+    loaded = load_checkpoint(folder, config, dtype=DTYPES[dtype], names=names)
+    return {name: tensor.clone() for name, tensor in loaded.items()}

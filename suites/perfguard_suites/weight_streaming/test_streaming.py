@@ -135,7 +135,7 @@ def note_goals(perfguard: Perfguard, found: Sequence[Overlap], stream: Timed, la
     """What the design should reach, beside what this run did."""
 
     def of(name: str) -> float:
-        return median(getattr(each, name) for each in found)
+        return float(median(getattr(each, name) for each in found))
 
     bound = SMALL_LAYERS_GOAL if layers == "2MiB" else IDEAL_GOAL[source]
     ceiling = found[0].overlap_ceiling

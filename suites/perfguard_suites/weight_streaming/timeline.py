@@ -33,10 +33,13 @@ def timeline_svg(panels: Sequence[Panel]) -> str:
         y += height
     ticks = _axis(span_ns, scale, y)
     height = y + 40
+    head = (
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{height}" '
+        f'viewBox="0 0 {WIDTH} {height}" font-family="sans-serif" font-size="13">'
+    )
     return "\n".join(
         [
-            f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{height}" '
-            f'viewBox="0 0 {WIDTH} {height}" font-family="sans-serif" font-size="13">',
+            head,
             f'<rect width="{WIDTH}" height="{height}" fill="#ffffff"/>',
             *parts,
             *ticks,
