@@ -122,7 +122,7 @@ MODELS: Mapping[str, ModelConfig] = {
         _layers_of("tiny", 6, 64, 4, 2, 160),
         _layers_of("2MiB", 32, 256, 4, 2, 424),
         _layers_of("32MiB", 16, 1024, 16, 4, 1880),
-        _layers_of("256MiB", 24, 4096, 32, 8, 2048),
+        _layers_of("256MiB", 16, 4096, 32, 8, 2048),
     )
 }
 

@@ -118,8 +118,9 @@ class CudaMemory:
 class CudaStreamer(Streamer):
     """A streamer whose layers lie on a CUDA device, computed with on the caller's current stream.
 
-    Its trace is in the device's time, known after `finish`: `weight_wait` is what the compute stream waited for copies,
-    `loads` are the copies, on the lanes of their streams, and `computes` go from one wait's end to the next `release`.
+    Its trace is in the device's time, known after `finish`: `waits` are what the compute stream waited for copies,
+    `loads` the copies, on the lanes of their streams, and the readers' reads, on theirs (the two clocks meet where
+    `begin` waits for the device); `computes` go from a wait's end to the next `release`.
     """
 
     def __init__(
@@ -138,6 +139,8 @@ class CudaStreamer(Streamer):
         self._origin = _CUDA.Event(enable_timing=True)
         self._origin.record(_CUDA.current_stream(self.on_device.device))
         _CUDA.synchronize(self.on_device.device)
+        self._origin_ns = perf_counter_ns()
+        self.on_device.reads.clear()
         super().begin(passes)
 
     def acquire(self) -> Held:
@@ -182,6 +185,10 @@ class CudaStreamer(Streamer):
         for layer, begin, copied, lane in self._copies.values():
             if at(begin) >= 0:
                 trace.loads.append(Stretch(layer, at(begin), at(copied), lane))
+        for read in self.on_device.reads:
+            begin_ns, end_ns = read.start_ns - self._origin_ns, read.end_ns - self._origin_ns
+            if begin_ns >= 0:
+                trace.loads.append(Stretch(read.layer, begin_ns, end_ns, read.lane))
         self.trace = trace
         return trace
 
