@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 SourceName = Literal["warm", "cold", "direct"]
 RATIOS = {"1:2": 0.5, "1:1": 1.0, "2:1": 2.0}  # load : compute
-CANDIDATES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512)
+CANDIDATES = (1, 2, 4, 8, 12, 16, 24, 32, 64, 96, 128, 192, 256, 384, 512)
 
 
 def config_for(source: SourceName, policy: PolicyName, **changes: Any) -> StreamingConfig:
