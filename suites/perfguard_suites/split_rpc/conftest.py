@@ -42,7 +42,7 @@ def profile_of(config: pytest.Config) -> str:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """`variant` runs over the profile's variants; `work`, model, request and a GPU, if the server has one, is in all names.
+    """`variant` runs over the profile's variants; `work`, model, request and the server's GPU, is in all names.
 
     So ratios of a GPU's server are not compared with those of a CPU's.
     """
