@@ -17,7 +17,7 @@ from perfguard_suites.weight_streaming.making import FILE, make_folder
 from perfguard_suites.weight_streaming.validity import warm
 
 # (layers, source, load : compute); what a profile measures.
-QUICK = [("32MiB", "warm", "1:2"), ("32MiB", "warm", "1:1"), ("32MiB", "warm", "2:1"), ("2MiB", "direct", "1:1")]
+QUICK = [("32MiB", "warm", "1:1"), ("32MiB", "warm", "2:1"), ("2MiB", "direct", "1:1")]
 WORK: dict[str, list[tuple[str, SourceName, str]]] = {
     "off": [("tiny", "warm", "1:1")],
     "quick": QUICK,  # type: ignore[dict-item]
