@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from perfguard_suites.config_json import Figures, read_config
 from perfguard_suites.simulator.errors import ModelError
 from perfguard_suites.simulator.models import Mla, ModelShape, Moe, model_of
-
-MAX_FILE_BYTES = 1 << 20
 
 GATED = frozenset(
     {
@@ -38,16 +36,7 @@ def load_model(name_or_path: str | Path) -> ModelShape:
         path /= "config.json"
     elif path.suffix != ".json" and not path.is_file():
         return model_of(str(name_or_path))
-    try:
-        if path.stat().st_size > MAX_FILE_BYTES:
-            raise ModelError(str(path), f"is larger than {MAX_FILE_BYTES} bytes", "give a model's config.json")
-        raw = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ModelError(str(path), f"cannot be read: {error.strerror}", "give a config.json or a preset") from error
-    except ValueError as error:
-        raise ModelError(str(path), f"is not JSON: {error}") from error
-    if not isinstance(raw, dict):
-        raise ModelError(str(path), "is not a JSON object")
+    raw = read_config(path, ModelError)
     return from_hugging_face(raw, path.parent.name or path.stem, str(path))
 
 
@@ -58,7 +47,7 @@ def from_hugging_face(raw: Mapping[str, Any], name: str, source: str) -> ModelSh
         raise ModelError(
             f"{source}: model_type", f"{kind!r:.60} is not known", f"one of {', '.join(sorted(GATED | NOT_GATED))}"
         )
-    reader = _Reader(raw, source)
+    reader = Figures(raw, source, ModelError)
     hidden = reader.integer("hidden_size", "n_embd")
     heads = reader.integer("num_attention_heads", "n_head")
     if "head_dim" not in raw and heads > 0 and hidden % heads:
@@ -83,7 +72,7 @@ def from_hugging_face(raw: Mapping[str, Any], name: str, source: str) -> ModelSh
     )
 
 
-def _mla(reader: _Reader) -> Mla:
+def _mla(reader: Figures) -> Mla:
     return Mla(
         reader.integer("q_lora_rank", default=0),
         reader.integer("kv_lora_rank"),
@@ -93,7 +82,7 @@ def _mla(reader: _Reader) -> Mla:
     )
 
 
-def _moe(reader: _Reader) -> Moe:
+def _moe(reader: Figures) -> Moe:
     return Moe(
         experts=reader.integer(*ROUTED),
         top_k=reader.integer("num_experts_per_tok"),
@@ -101,23 +90,3 @@ def _moe(reader: _Reader) -> Moe:
         shared=reader.integer("n_shared_experts", default=0),
         dense_layers=reader.integer("first_k_dense_replace", default=0),
     )
-
-
-class _Reader:
-    """Figures out of a JSON object, each checked; the first key that is there counts."""
-
-    def __init__(self, raw: Mapping[str, Any], source: str) -> None:
-        self._raw = raw
-        self._source = source
-
-    def integer(self, *keys: str, default: int | None = None) -> int:
-        for key in keys:
-            value = self._raw.get(key)
-            if value is None:
-                continue
-            if type(value) is not int:
-                raise ModelError(f"{self._source}: {key}", f"{value!r:.60} is not an integer")
-            return value
-        if default is None:
-            raise ModelError(f"{self._source}: {keys[0]}", "is missing", "give the figure as config.json has it")
-        return default
