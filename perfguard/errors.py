@@ -54,6 +54,10 @@ class MeasurementError(PerfguardError):
     exit_status = 1
 
 
+class LadderError(MeasurementError):
+    """A ladder that says nothing: a component bypassed, a run that cannot be, a load that is none."""
+
+
 class DuetError(PerfguardError):
     """The other revision cannot be checked out, imported or talked to; the culprit names the revision or worker."""
 
