@@ -11,16 +11,28 @@ from typing import TYPE_CHECKING
 from perfguard.lazy import lazy_exports
 
 if TYPE_CHECKING:
+    from perfguard.ladder.client import run_load as run_load
+    from perfguard.ladder.endpoint import Endpoint as Endpoint
+    from perfguard.ladder.endpoint import parse_endpoint as parse_endpoint
+    from perfguard.ladder.latency import Limits as Limits
     from perfguard.ladder.model import Forward as Forward
     from perfguard.ladder.model import Load as Load
     from perfguard.ladder.model import RequestTimes as RequestTimes
     from perfguard.ladder.model import Stage as Stage
     from perfguard.ladder.model import StageRun as StageRun
     from perfguard.ladder.model import stage as stage
+    from perfguard.ladder.recording import Recording as Recording
     from perfguard.ladder.result import Ladder as Ladder
     from perfguard.ladder.rounds import measure as measure
+    from perfguard.ladder.served import endpoint_stage as endpoint_stage
 
 _HOMES = {
+    "Endpoint": "perfguard.ladder.endpoint",
+    "Limits": "perfguard.ladder.latency",
+    "Recording": "perfguard.ladder.recording",
+    "endpoint_stage": "perfguard.ladder.served",
+    "parse_endpoint": "perfguard.ladder.endpoint",
+    "run_load": "perfguard.ladder.client",
     "Forward": "perfguard.ladder.model",
     "Load": "perfguard.ladder.model",
     "RequestTimes": "perfguard.ladder.model",
@@ -30,6 +42,21 @@ _HOMES = {
     "Ladder": "perfguard.ladder.result",
     "measure": "perfguard.ladder.rounds",
 }
-__all__ = ["Forward", "Ladder", "Load", "RequestTimes", "Stage", "StageRun", "measure", "stage"]
+__all__ = [
+    "Endpoint",
+    "Forward",
+    "Ladder",
+    "Limits",
+    "Load",
+    "Recording",
+    "RequestTimes",
+    "Stage",
+    "StageRun",
+    "endpoint_stage",
+    "measure",
+    "parse_endpoint",
+    "run_load",
+    "stage",
+]
 
 __getattr__ = lazy_exports(__name__, _HOMES)

@@ -80,7 +80,8 @@ class StageRun:
 
     `forwards` is empty where the stage cannot know them (a foreign server). `calls`: how often each component was
     called in this run, counted by the component itself. `phases`: seconds by what the stage spent its own time on.
-    `client_cpu_s`: CPU time of the client that made the load, where that is not the stage itself.
+    `client_cpu_s`: CPU time of the client that made the load, where that is not the stage itself. `refused`: requests
+    that the server turned away because it was full, beside those in `requests`.
     """
 
     wall_s: float
@@ -90,6 +91,7 @@ class StageRun:
     calls: Mapping[str, int] = field(default_factory=dict)
     phases: Mapping[str, float] = field(default_factory=dict)
     client_cpu_s: float = 0.0
+    refused: int = 0
 
 
 @dataclass(frozen=True, slots=True)

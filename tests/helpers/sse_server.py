@@ -1,0 +1,162 @@
+"""A small real server of OpenAI's streaming completions: `python sse_server.py [--token-ms MS]` prints its port.
+
+What is wrong with an answer is asked for by the model's name, so that one server serves every fault test.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import json
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+MODELS = ["good", "bare", "plain", "cut", "stall", "error", "garbage", "short", "endless", "full", "burst", "strict"]
+SSE = "text/event-stream"
+
+
+class SseServer:
+    """Streams `max_tokens` tokens, one each `token_s`. Counts what it did: `answered`, `most_at_once`, `bodies`."""
+
+    def __init__(self, token_s: float = 0.0) -> None:
+        self.token_s = token_s
+        self.answered = 0
+        self.bodies: list[dict[str, Any]] = []
+        self.connections = 0
+        self.at_once = 0
+        self.most_at_once = 0
+
+    async def serve(self, port: int = 0) -> asyncio.Server:
+        return await asyncio.start_server(self._connection, "127.0.0.1", port)
+
+    async def _connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
+            while await self._exchange(reader, writer):
+                pass
+        writer.close()
+
+    async def _exchange(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+        head = (await reader.readuntil(b"\r\n\r\n")).decode()
+        verb, path, _ = head.split(" ", 2)
+        headers = dict(line.lower().split(": ", 1) for line in head.split("\r\n")[1:] if ": " in line)
+        body = await reader.readexactly(int(headers.get("content-length", 0)))
+        if verb == "GET":
+            _plain(writer, 200, {"data": [{"id": name} for name in MODELS]})
+            return True
+        asked = json.loads(body)
+        self.bodies.append(asked)
+        self.at_once += 1
+        self.most_at_once = max(self.most_at_once, self.at_once)
+        try:
+            return await self._complete(writer, asked, chat="/chat/" in path)
+        finally:
+            self.at_once -= 1
+
+    async def _complete(self, writer: asyncio.StreamWriter, asked: dict[str, Any], chat: bool) -> bool:
+        model, tokens = asked["model"], asked["max_tokens"]
+        if model not in MODELS:
+            _plain(writer, 404, {"error": {"message": f"The model {model} does not exist"}})
+            return True
+        if model == "strict" and "ignore_eos" in asked:
+            _plain(writer, 400, {"error": {"message": "Unrecognized request argument supplied: ignore_eos"}})
+            return True
+        if model == "full":
+            _plain(writer, 429, {"error": {"message": "the queue is full"}}, "Retry-After: 7\r\n")
+            return True
+        if model == "plain":
+            _plain(writer, 200, {"choices": [{"text": "all at once"}]})
+            return True
+        writer.write(f"HTTP/1.1 200 OK\r\nContent-Type: {SSE}\r\nTransfer-Encoding: chunked\r\n\r\n".encode())
+        if chat:
+            _event(writer, {"choices": [{"delta": {"role": "assistant", "content": ""}}]})
+        if not await self._tokens(writer, model, tokens, chat):
+            return False
+        _event(writer, {"choices": [{"delta": {}, "text": "", "finish_reason": "length"}]})
+        if model != "bare" and asked.get("stream_options"):
+            done = tokens // 2 if model == "short" else tokens
+            _event(writer, {"choices": [], "usage": {"prompt_tokens": 33, "completion_tokens": done}})
+        _chunk(writer, b": a comment\r\n\r\ndata: [DONE]\r\n\r\n")
+        writer.write(b"0\r\n\r\n")
+        await writer.drain()
+        self.answered += 1
+        return True
+
+    async def _tokens(self, writer: asyncio.StreamWriter, model: str, tokens: int, chat: bool) -> bool:
+        count = {"short": tokens // 2, "endless": 1_000_000, "burst": max(1, tokens // 5)}.get(model, tokens)
+        for index in range(count):
+            await asyncio.sleep(self.token_s)
+            text = f" t{index}"
+            _event(writer, {"choices": [{"delta": {"content": text}} if chat else {"text": text}]})
+            await writer.drain()
+            if index == 1 and model in {"cut", "stall", "error", "garbage"}:
+                if model == "stall":
+                    await asyncio.sleep(3600)
+                elif model == "error":
+                    _event(writer, {"error": {"message": "the backend fell over"}})
+                elif model == "garbage":
+                    _chunk(writer, b"data: {not json\n\n")
+                await writer.drain()
+                return False
+        return True
+
+
+def _plain(writer: asyncio.StreamWriter, status: int, body: Any, extra: str = "") -> None:
+    data = json.dumps(body).encode()
+    head = f"HTTP/1.1 {status} X\r\nContent-Type: application/json\r\n{extra}Content-Length: {len(data)}\r\n\r\n"
+    writer.write(head.encode() + data)
+
+
+def _event(writer: asyncio.StreamWriter, body: Any) -> None:
+    _chunk(writer, b"data: " + json.dumps(body).encode() + b"\n\n")
+
+
+def _chunk(writer: asyncio.StreamWriter, data: bytes) -> None:
+    writer.write(f"{len(data):x}\r\n".encode() + data + b"\r\n")
+
+
+@contextlib.contextmanager
+def serving(server: Any) -> Iterator[int]:
+    """The port of an object with `serve()`, served by a thread until the block ends."""
+    ready, loop = threading.Event(), asyncio.new_event_loop()
+    ports: list[int] = []
+
+    async def main() -> None:
+        listening = await server.serve()
+        ports.append(listening.sockets[0].getsockname()[1])
+        stop.append(asyncio.Event())
+        ready.set()
+        await stop[0].wait()
+        listening.close()
+        for task in asyncio.all_tasks() - {asyncio.current_task()}:
+            task.cancel()
+        await asyncio.sleep(0)
+
+    stop: list[asyncio.Event] = []
+    thread = threading.Thread(target=loop.run_until_complete, args=(main(),))
+    thread.start()
+    try:
+        assert ready.wait(10)
+        yield ports[0]
+    finally:
+        loop.call_soon_threadsafe(stop[0].set)
+        thread.join(10)
+        loop.run_until_complete(loop.shutdown_asyncgens())
+        loop.close()
+
+
+async def _forever(token_s: float, port: int) -> None:
+    listening = await SseServer(token_s).serve(port)
+    print(listening.sockets[0].getsockname()[1], flush=True)
+    await listening.serve_forever()
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--token-ms", type=float, default=0.0)
+    parser.add_argument("--port", type=int, default=0)
+    options = parser.parse_args()
+    with contextlib.suppress(KeyboardInterrupt):
+        asyncio.run(_forever(options.token_ms / 1e3, options.port))
