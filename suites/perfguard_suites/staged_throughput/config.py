@@ -15,7 +15,7 @@ PROFILES: Mapping[str, ModelConfig] = {
     for config in (
         ModelConfig("tiny", 64, 2, 4, 2, 16, 160, 512, 256, norm_eps=1e-6, rope_theta=1e6),
         # Some milliseconds a step on one core, so that microseconds of framework show.
-        ModelConfig("small", 512, 4, 8, 4, 64, 1536, 8192, 512, norm_eps=1e-6, rope_theta=1e6),
+        ModelConfig("small", 512, 4, 8, 4, 64, 1024, 1024, 512, norm_eps=1e-6, rope_theta=1e6),
         # config.json as published with Qwen3-0.6B, but for its tied embeddings.
         ModelConfig("0.6b", 1024, 28, 16, 8, 128, 3072, 151936, 40960, norm_eps=1e-6, rope_theta=1e6),
     )
