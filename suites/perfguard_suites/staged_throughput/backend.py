@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from time import perf_counter
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -16,8 +15,7 @@ from perfguard_suites.staged_throughput.errors import BackendError
 Logits = npt.NDArray[np.float32]
 
 
-@dataclass(frozen=True, slots=True)
-class Batch:
+class Batch(NamedTuple):
     """What one forward pass computes: the new tokens of each sequence from its position on.
 
     `sequences`: ids below the backend's `slots`, ascending; `positions`: of each one's first new token, which the
@@ -36,7 +34,7 @@ class Batch:
 
 
 class Backend(Protocol):
-    """A model runtime with a KV cache. `calls` and `forwards` grow with every successful `forward_batch`."""
+    """A model runtime with a KV cache. `calls` and `passes` grow with every successful `forward_batch`."""
 
     name: str
     threads: int
@@ -44,7 +42,16 @@ class Backend(Protocol):
     capacity: int
     vocabulary: int
     calls: int
-    forwards: list[Forward]
+
+    @property
+    def passes(self) -> int:
+        """Forward passes on record."""
+
+    def forwards(self, since: int = 0) -> tuple[Forward, ...]:
+        """Those from that one on."""
+
+    def forget(self) -> None:
+        """Drop the record."""
 
     def forward_batch(self, batch: Batch) -> Logits:
         """Logits (sequences, vocabulary) after each sequence's new tokens: a view, valid until the next call.
@@ -64,21 +71,37 @@ class Backend(Protocol):
 
 
 class Recorded:
-    """A backend's books: calls and forward passes. Subclasses compute."""
+    """A backend's books: calls and forward passes. Subclasses compute.
+
+    Between two passes the books cost an append, since that is time which the ladder measures.
+    """
 
     def __init__(self) -> None:
         self.calls = 0
-        self.forwards: list[Forward] = []
+        self._passes: list[tuple[float, float, Batch]] = []
+
+    @property
+    def passes(self) -> int:
+        """How many forward passes there were since `forget`."""
+        return len(self._passes)
+
+    def forwards(self, since: int = 0) -> tuple[Forward, ...]:
+        """The passes from that one on."""
+        return tuple(
+            Forward(begin_s, end_s, len(batch.sequences), sum(map(len, batch.tokens)), batch.kind)
+            for begin_s, end_s, batch in self._passes[since:]
+        )
+
+    def forget(self) -> None:
+        """Drop the passes, for a server that runs on and on."""
+        self._passes.clear()
 
     def forward_batch(self, batch: Batch) -> Logits:
         """See `Backend`."""
         begin_s = perf_counter()
         logits = self.compute(batch)
-        end_s = perf_counter()
+        self._passes.append((begin_s, perf_counter(), batch))
         self.calls += 1
-        self.forwards.append(
-            Forward(begin_s, end_s, len(batch.sequences), sum(map(len, batch.tokens)), batch.kind)
-        )
         return logits
 
     def compute(self, batch: Batch) -> Logits:

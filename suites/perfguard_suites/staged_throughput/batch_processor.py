@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence as Items
 from operator import attrgetter
-from time import perf_counter
 
 from perfguard_suites.staged_throughput.model_executor import ModelExecutor
 from perfguard_suites.staged_throughput.sequence import Sequence
@@ -23,10 +22,6 @@ class BatchProcessor:
         """One token more for each of these. Raises `BackendError`: then none has one."""
         self.calls += 1
         batch = sorted(sequences, key=_BY_SLOT)
-        new = [each.tokens[-1:] if each.tokens else each.prompt for each in batch]
-        found = self.executor.execute(batch, new)
-        now_s = perf_counter()
-        for each, fresh, token in zip(batch, new, found, strict=True):
-            each.computed += len(fresh)
+        new = [each.tokens[-1:] or each.prompt for each in batch]
+        for each, token in zip(batch, self.executor.execute(batch, new), strict=True):
             each.tokens.append(token)
-            each.token_s.append(now_s)

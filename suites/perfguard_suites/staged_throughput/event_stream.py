@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 from perfguard_suites.staged_throughput.generate_endpoint import GenerateEndpoint
-from perfguard_suites.staged_throughput.generation import Generation, Piece
+from perfguard_suites.staged_throughput.generation import Generation
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -76,11 +76,11 @@ class EventStream:
         self._endpoint.cancel(self._generation)  # now: the writer may be waiting for this very reader
         self._rouse()
 
-    def _take(self, piece: Piece) -> None:
-        if not piece.finish:
-            self._parts.append(f"{self._before}{_encode(piece.text)}{self._after}".encode())
+    def _take(self, text: str, finish: str) -> None:
+        if not finish:
+            self._parts.append(f"{self._before}{_encode(text)}{self._after}".encode())
         else:
-            self._parts.append(self._last(piece))
+            self._parts.append(self._last(text, finish))
             self._ended = True
         self._rouse()
 
@@ -88,14 +88,14 @@ class EventStream:
         if self._wake is not None and not self._wake.done():
             self._wake.set_result(None)
 
-    def _last(self, piece: Piece) -> bytes:
+    def _last(self, text: str, finish: str) -> bytes:
         error = self._generation.sequence.error
         if error is not None:
             failure = {"error": {"message": str(error), "type": "server_error", "param": None, "code": "backend_error"}}
             return f"data: {json.dumps(failure)}\n\ndata: [DONE]\n\n".encode()
-        text = f'{{"content":{_encode(piece.text)}}}' if self._chat else _encode(piece.text)
+        said = f'{{"content":{_encode(text)}}}' if self._chat else _encode(text)
         field = "delta" if self._chat else "text"
-        parts = f'{self._head},"choices":[{{"{field}":{text},"index":0,"finish_reason":"{piece.finish}"}}]}}\n\n'
+        parts = f'{self._head},"choices":[{{"{field}":{said},"index":0,"finish_reason":"{finish}"}}]}}\n\n'
         if self._usage:
             parts += f'{self._head},"choices":[],"usage":{json.dumps(usage_of(self._generation))}}}\n\n'
         return f"{parts}data: [DONE]\n\n".encode()

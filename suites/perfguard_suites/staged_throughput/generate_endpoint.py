@@ -88,11 +88,11 @@ class GenerateEndpoint:
                 continue
             if token >= 0:
                 self.tokens += 1
-            piece = generation.take(token, finish)
+            ended = generation.take(token, finish)
             if finish:
                 self._under_way.pop(sequence, None)
                 self.on_end(sequence)
-            elif piece.finish:
+            elif ended:
                 self.cancel(generation)
         self.phases["detokenising"] += perf_counter() - begin_s
 

@@ -18,7 +18,7 @@ from starlette.types import ASGIApp
 from perfguard_suites.staged_throughput.errors import InvalidRequest, QueueFull
 from perfguard_suites.staged_throughput.event_stream import EventStream, usage_of
 from perfguard_suites.staged_throughput.generate_endpoint import GenerateEndpoint
-from perfguard_suites.staged_throughput.generation import Generation, Piece
+from perfguard_suites.staged_throughput.generation import Generation
 from perfguard_suites.staged_throughput.metrics import exposition
 from perfguard_suites.staged_throughput.request_body import flag, text_of, wants_usage
 
@@ -102,10 +102,10 @@ class HttpServer:
         done: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         texts: list[str] = []
 
-        def take(piece: Piece) -> None:
-            texts.append(piece.text)
-            if piece.finish and not done.done():
-                done.set_result(piece.finish)
+        def take(text: str, finish: str) -> None:
+            texts.append(text)
+            if finish and not done.done():
+                done.set_result(finish)
 
         generation.on_piece = take
         self.endpoint.submit(generation)

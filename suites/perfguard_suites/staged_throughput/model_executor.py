@@ -21,8 +21,9 @@ class ModelExecutor:
         """The next token of each sequence after these new ones. Raises `BackendError`."""
         self.calls += 1
         batch = Batch([each.slot for each in sequences], tokens, [each.computed for each in sequences])
+        random = [each.rng for each in sequences if each.rng is not None]
         logits = self.engine.forward(batch)
-        if all(each.rng is None for each in sequences):
+        if not random:
             return greedy(logits)
         return sample(logits, [each.sampling for each in sequences], [each.rng for each in sequences])
 
@@ -30,4 +31,4 @@ class ModelExecutor:
         """Give back a sequence's cells and its id."""
         if sequence.slot >= 0:
             self.engine.free(sequence.slot)
-            sequence.slot, sequence.computed = -1, 0
+            sequence.slot = -1

@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from collections.abc import Sequence as Items
+from operator import attrgetter
 from time import perf_counter
 
 from perfguard.ladder import Load
@@ -16,10 +17,9 @@ from perfguard_suites.staged_throughput.backend import Batch, Logits
 from perfguard_suites.staged_throughput.channel import DirectChannel, Update
 from perfguard_suites.staged_throughput.errors import ServiceFailed
 from perfguard_suites.staged_throughput.generate_endpoint import GenerateEndpoint
-from perfguard_suites.staged_throughput.generation import Piece
 from perfguard_suites.staged_throughput.loads import prompt_text, request_body, request_name
 from perfguard_suites.staged_throughput.sampling import SamplingParameters, greedy
-from perfguard_suites.staged_throughput.schedule import Replay, Schedule, last_steps
+from perfguard_suites.staged_throughput.schedule import Replay, Schedule, Steps, last_steps
 from perfguard_suites.staged_throughput.scheduler import Scheduler
 from perfguard_suites.staged_throughput.scheduler_batch_processor import SchedulerBatchProcessor
 from perfguard_suites.staged_throughput.sequence import Sequence
@@ -45,12 +45,8 @@ def bare_step(forward: Callable[[Batch], Logits]) -> Compute:
             [each.tokens[-1:] or each.prompt for each in sequences],
             [each.computed for each in sequences],
         )
-        tokens = greedy(forward(batch))
-        now_s = perf_counter()
-        for each, new, token in zip(sequences, batch.tokens, tokens, strict=True):
-            each.computed += len(new)
+        for each, token in zip(sequences, greedy(forward(batch)), strict=True):
             each.tokens.append(token)
-            each.token_s.append(now_s)
 
     return compute
 
@@ -60,20 +56,18 @@ def executor_step(stack: Stack) -> Compute:
 
     def compute(sequences: Items[Sequence]) -> None:
         new = [each.tokens[-1:] or each.prompt for each in sequences]
-        tokens = stack.executor.execute(sequences, new)
-        now_s = perf_counter()
-        for each, fresh, token in zip(sequences, new, tokens, strict=True):
-            each.computed += len(fresh)
+        for each, token in zip(sequences, stack.executor.execute(sequences, new), strict=True):
             each.tokens.append(token)
-            each.token_s.append(now_s)
 
     return compute
 
 
-def run_schedule(stack: Stack, sequences: Items[Sequence], schedule: Schedule, compute: Compute) -> None:
+def run_schedule(stack: Stack, sequences: Items[Sequence], schedule: Schedule, compute: Compute) -> Steps:
     """Stages 0 to 3: these steps, each request in a slot from its first to its last."""
+    done = Steps()
     by_name = {each.name: each for each in sequences}
     ends = last_steps(schedule)
+    last = set(ends.values())
     ids = SequenceIds(stack.backend.slots)
     for index, names in enumerate(schedule):
         batch = [by_name[name] for name in names]
@@ -81,12 +75,15 @@ def run_schedule(stack: Stack, sequences: Items[Sequence], schedule: Schedule, c
             if each.slot < 0:
                 each.arrived_s = each.admitted_s = perf_counter()
                 each.slot = ids.take()
-        batch.sort(key=lambda each: each.slot)
+        batch.sort(key=attrgetter("slot"))
         compute(batch)
-        for each in batch:
-            if ends[each.name] == index:
-                stack.backend.free(each.slot)
-                ids.give_back(each.slot)
+        done.add(batch)
+        if index in last:
+            for each in batch:
+                if ends[each.name] == index:
+                    stack.backend.free(each.slot)
+                    ids.give_back(each.slot)
+    return done
 
 
 def run_batches(
@@ -180,14 +177,15 @@ def run_scheduler(stack: Stack, load: Load, replay: Replay | None) -> tuple[Requ
 
 def run_endpoint(
     stack: Stack, load: Load, replay: Replay | None
-) -> tuple[Requests, Scheduler, GenerateEndpoint, Mapping[str, list[Piece]]]:
+) -> tuple[Requests, Scheduler, GenerateEndpoint, Mapping[str, list[str]]]:
     """Stage 6: requests as a client writes them, answers as pieces of text."""
-    pieces: dict[str, list[Piece]] = {}
+    pieces: dict[str, list[str]] = {}
     endpoint = GenerateEndpoint(stack.engine.tokenizer, "staged", stack.backend.capacity)
 
     def submit(index: int) -> Sequence:
         generation = endpoint.accept(request_body(load, index), name=request_name(index))
-        generation.on_piece = pieces.setdefault(generation.sequence.name, []).append
+        keep = pieces.setdefault(generation.sequence.name, []).append
+        generation.on_piece = lambda text, _finish: keep(text)
         endpoint.submit(generation)
         return generation.sequence
 

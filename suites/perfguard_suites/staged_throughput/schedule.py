@@ -6,6 +6,7 @@ The shape of a batch changes the bits of quantised kernels, and then tokens: sta
 from __future__ import annotations
 
 from collections.abc import Sequence as Items
+from time import perf_counter
 
 from perfguard_suites.staged_throughput.errors import ReplayError
 from perfguard_suites.staged_throughput.sequence import Sequence
@@ -23,6 +24,30 @@ def static_schedule(names: Items[str], concurrency: int, new_tokens: int) -> Sch
 def last_steps(schedule: Schedule) -> dict[str, int]:
     """The step in which each request gets its last token."""
     return {name: index for index, step in enumerate(schedule) for name in step}
+
+
+class Steps:
+    """What a stage computed, step by step: by whom, and when it was done (`perf_counter` seconds)."""
+
+    def __init__(self) -> None:
+        self._steps: list[tuple[float, list[Sequence]]] = []
+
+    def add(self, sequences: Items[Sequence]) -> None:
+        """These have a token more, now."""
+        self._steps.append((perf_counter(), list(sequences)))
+
+    @property
+    def schedule(self) -> Schedule:
+        """The names alone."""
+        return tuple(tuple(each.name for each in sequences) for _, sequences in self._steps)
+
+    def token_s(self) -> dict[Sequence, list[float]]:
+        """When each sequence got its tokens."""
+        found: dict[Sequence, list[float]] = {}
+        for moment_s, sequences in self._steps:
+            for each in sequences:
+                found.setdefault(each, []).append(moment_s)
+        return found
 
 
 class Replay:

@@ -6,8 +6,7 @@ from collections.abc import Callable
 from collections.abc import Sequence as Items
 
 from perfguard_suites.staged_throughput.batch_processor import BatchProcessor
-from perfguard_suites.staged_throughput.errors import BackendError
-from perfguard_suites.staged_throughput.schedule import Schedule, Step
+from perfguard_suites.staged_throughput.schedule import Steps
 from perfguard_suites.staged_throughput.sequence import Sequence
 
 Choice = Callable[[Items[Sequence]], Items[Sequence]]
@@ -20,20 +19,16 @@ def prompts_first(running: Items[Sequence]) -> Items[Sequence]:
 
 
 class SchedulerBatchProcessor:
-    """The running batch. `choose`: which of it the next step computes. `steps`: what was computed, by name."""
+    """The running batch. `choose`: which of it the next step computes. `steps`: what was
+    computed when; None: nobody asks, as in a server that runs on and on."""
 
     def __init__(self, processor: BatchProcessor, end_token: int, *, choose: Choice = prompts_first) -> None:
         self.processor = processor
         self.running: list[Sequence] = []
         self.choose = choose
-        self.steps: list[Step] = []
+        self.steps: Steps | None = Steps()
         self.calls = 0
         self._end_token = end_token
-
-    @property
-    def schedule(self) -> Schedule:
-        """What was computed so far, step by step."""
-        return tuple(self.steps)
 
     def join(self, sequence: Sequence) -> None:
         """Into the batch, from the next step on; it has a slot."""
@@ -56,11 +51,12 @@ class SchedulerBatchProcessor:
             self._process(chosen)
         end_token = self._end_token
         for each in chosen:
+            sampling, tokens = each.sampling, each.tokens
             if each.error is not None:
                 self.leave(each, "error")
-            elif len(each.tokens) >= each.sampling.max_tokens:
+            elif len(tokens) >= sampling.max_tokens:
                 self.leave(each, "length")
-            elif each.tokens[-1] == end_token and not each.sampling.ignore_eos:
+            elif tokens[-1] == end_token and not sampling.ignore_eos:
                 self.leave(each, "stop")
         return chosen
 
@@ -72,11 +68,11 @@ class SchedulerBatchProcessor:
     def _process(self, chosen: Items[Sequence]) -> None:
         try:
             self.processor.process(chosen)
-        except BackendError as error:
+        except Exception as error:  # noqa: BLE001 - whatever a runtime raises ends requests, not the server
             if len(chosen) == 1:
                 chosen[0].error = error
                 return
-            at_fault = [each for each in chosen if each.slot in error.sequences]
+            at_fault = [each for each in chosen if each.slot in getattr(error, "sequences", ())]
             for each in at_fault:
                 each.error = error
             rest = [each for each in chosen if each.error is None]
@@ -85,4 +81,5 @@ class SchedulerBatchProcessor:
                 if part:
                     self._process(part)
         else:
-            self.steps.append(tuple([each.name for each in chosen]))
+            if self.steps is not None:
+                self.steps.add(chosen)

@@ -27,7 +27,7 @@ from perfguard_suites.staged_throughput.offline import (
     run_scheduler,
     sequences_of,
 )
-from perfguard_suites.staged_throughput.schedule import Replay, Schedule, static_schedule
+from perfguard_suites.staged_throughput.schedule import Replay, Schedule, Steps, static_schedule
 from perfguard_suites.staged_throughput.scheduler import Scheduler
 from perfguard_suites.staged_throughput.sequence import Sequence
 from perfguard_suites.staged_throughput.service import Service
@@ -63,7 +63,7 @@ class _Books:
     sequences: Items[Sequence] = ()
     calls: dict[str, int] = field(default_factory=dict)
     phases: dict[str, float] = field(default_factory=dict)
-    schedule: Schedule = ()
+    steps: Steps = field(default_factory=Steps)
     client: StageRun | None = None
 
 
@@ -112,7 +112,8 @@ class Stages:
         Raises `ServiceFailed` where tokens are missing or cells are left.
         """
         books = _Books()
-        passes, before = len(self.backend.forwards), dict(self.stack.calls())
+        self.backend.forget()
+        before = dict(self.stack.calls())
         begin_s = perf_counter()
         self._ways[number](load, schedule, books)
         wall_s = perf_counter() - begin_s
@@ -123,8 +124,8 @@ class Stages:
         if self.backend.cells:
             raise ServiceFailed(f"stage {number}", f"{self.backend.cells} cells of the KV cache are still in use")
         calls = {name: count - before[name] for name, count in self.stack.calls().items()}
-        run = books.client or StageRun(wall_s, sum(map(len, tokens.values())), _times(books.sequences))
-        forwards = tuple(self.backend.forwards[passes:])
+        run = books.client or StageRun(wall_s, sum(map(len, tokens.values())), _times(books))
+        forwards = self.backend.forwards()
         if "batching and sampling" in books.phases:
             books.phases["batching and sampling"] -= sum(each.end_s - each.begin_s for each in forwards)
         run = replace(
@@ -133,7 +134,7 @@ class Stages:
             calls=calls | books.calls,
             phases=books.phases,
         )
-        return Outcome(run, tokens, books.schedule)
+        return Outcome(run, tokens, books.steps.schedule)
 
     def _runner(self, number: int) -> Callable[[Load], StageRun]:
         return lambda load: self.run(number, load).run
@@ -155,16 +156,15 @@ class Stages:
     ) -> None:
         books.sequences = sequences_of(self.stack, load)
         names = [request_name(index) for index in range(load.requests)]
-        books.schedule = schedule or static_schedule(
-            names, min(load.concurrency, self.backend.slots), load.new_tokens
-        )
-        run_schedule(self.stack, books.sequences, books.schedule, compute)
+        static = static_schedule(names, min(load.concurrency, self.backend.slots), load.new_tokens)
+        books.steps = run_schedule(self.stack, books.sequences, schedule or static, compute)
 
     def _batches(self, load: Load, schedule: Schedule | None, books: _Books) -> None:
         books.sequences = sequences_of(self.stack, load)
         batches = self.stack.batches()
         run_batches(self.stack, batches, books.sequences, load.concurrency, Replay(schedule) if schedule else None)
-        books.schedule = batches.schedule
+        assert batches.steps is not None
+        books.steps = batches.steps
         books.calls = {"SchedulerBatchProcessor": batches.calls}
 
     def _scheduler(self, load: Load, schedule: Schedule | None, books: _Books) -> None:
@@ -200,15 +200,17 @@ class Stages:
 
 
 def _close(books: _Books, scheduler: Scheduler) -> None:
-    books.schedule = scheduler.batches.schedule
+    assert scheduler.batches.steps is not None
+    books.steps = scheduler.batches.steps
     books.calls = {"SchedulerBatchProcessor": scheduler.batches.calls, "Scheduler": scheduler.calls}
     books.phases = dict(scheduler.phases)
 
 
-def _times(sequences: Items[Sequence]) -> tuple[RequestTimes, ...]:
+def _times(books: _Books) -> tuple[RequestTimes, ...]:
+    token_s = books.steps.token_s()
     return tuple(
-        RequestTimes(each.arrived_s, each.arrived_s, tuple(each.token_s), each.admitted_s - each.arrived_s)
-        for each in sequences
+        RequestTimes(each.arrived_s, each.arrived_s, tuple(token_s[each]), each.admitted_s - each.arrived_s)
+        for each in books.sequences
     )
 
 

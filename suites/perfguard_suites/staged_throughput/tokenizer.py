@@ -18,6 +18,7 @@ class ByteTokenizer:
     def __init__(self, vocabulary: int) -> None:
         self.vocabulary = vocabulary
         self.end_token = END
+        self._whole: dict[int, str] = {}
 
     def encode(self, text: str) -> list[int]:
         """The bytes of a text. Raises `UnicodeEncodeError` for lone surrogates, which no UTF-8 has."""
@@ -31,6 +32,13 @@ class ByteTokenizer:
             return bytes((token,))
         return b"" if token == END else _word(token - BYTES - 1).encode()
 
+    def whole(self, token: int) -> str | None:
+        """The text of a token that is whole characters, None for part of one."""
+        found = self._whole.get(token)
+        if found is None and (token < 128 or token >= BYTES):
+            found = self._whole[token] = self.piece(token).decode()
+        return found
+
     def decode(self, tokens: list[int]) -> str:
         """The text of tokens; bytes that are no UTF-8 become U+FFFD."""
         return b"".join(self.piece(token) for token in tokens).decode("utf-8", "replace")
@@ -40,16 +48,24 @@ class Detokenizer:
     """Text of tokens as they come: a character is given out when its last byte is there."""
 
     def __init__(self, tokenizer: ByteTokenizer) -> None:
-        self._piece = tokenizer.piece
-        self._decode = codecs.getincrementaldecoder("utf-8")("replace").decode
+        self._tokenizer = tokenizer
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self._begun = False  # a character of several bytes
 
     def feed(self, token: int) -> str:
         """The text that this token completes, perhaps none."""
-        return self._decode(self._piece(token))
+        if not self._begun:
+            whole = self._tokenizer.whole(token)
+            if whole is not None:
+                return whole
+        text = self._decoder.decode(self._tokenizer.piece(token))
+        self._begun = bool(self._decoder.getstate()[0])
+        return text
 
     def finish(self) -> str:
         """What an unfinished character becomes at the end."""
-        return self._decode(b"", True)
+        self._begun = False
+        return self._decoder.decode(b"", True)
 
 
 def _word(number: int) -> str:
