@@ -34,7 +34,8 @@ class Batch(NamedTuple):
 
 
 class Backend(Protocol):
-    """A model runtime with a KV cache. `calls` and `passes` grow with every successful `forward_batch`."""
+    """A model runtime with a KV cache. `calls` grows with every successful `forward_batch`, and the record of passes while
+    `recording`."""
 
     name: str
     threads: int
@@ -42,13 +43,10 @@ class Backend(Protocol):
     capacity: int
     vocabulary: int
     calls: int
+    recording: bool
 
-    @property
-    def passes(self) -> int:
-        """Forward passes on record."""
-
-    def forwards(self, since: int = 0) -> tuple[Forward, ...]:
-        """Those from that one on."""
+    def forwards(self) -> tuple[Forward, ...]:
+        """The passes on record."""
 
     def forget(self) -> None:
         """Drop the record."""
@@ -73,34 +71,31 @@ class Backend(Protocol):
 class Recorded:
     """A backend's books: calls and forward passes. Subclasses compute.
 
-    Between two passes the books cost an append, since that is time which the ladder measures.
+    `recording`: whether passes are kept; a server that runs on and on does not. Between two passes the books cost an append, since that is time which the ladder measures.
     """
 
     def __init__(self) -> None:
         self.calls = 0
+        self.recording = True
         self._passes: list[tuple[float, float, Batch]] = []
 
-    @property
-    def passes(self) -> int:
-        """How many forward passes there were since `forget`."""
-        return len(self._passes)
-
-    def forwards(self, since: int = 0) -> tuple[Forward, ...]:
-        """The passes from that one on."""
+    def forwards(self) -> tuple[Forward, ...]:
+        """The passes since `forget`."""
         return tuple(
             Forward(begin_s, end_s, len(batch.sequences), sum(map(len, batch.tokens)), batch.kind)
-            for begin_s, end_s, batch in self._passes[since:]
+            for begin_s, end_s, batch in self._passes
         )
 
     def forget(self) -> None:
-        """Drop the passes, for a server that runs on and on."""
+        """Drop the record."""
         self._passes.clear()
 
     def forward_batch(self, batch: Batch) -> Logits:
         """See `Backend`."""
         begin_s = perf_counter()
         logits = self.compute(batch)
-        self._passes.append((begin_s, perf_counter(), batch))
+        if self.recording:
+            self._passes.append((begin_s, perf_counter(), batch))
         self.calls += 1
         return logits
 

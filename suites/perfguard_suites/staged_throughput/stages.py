@@ -16,6 +16,7 @@ from time import perf_counter
 from perfguard.ladder import Load, RequestTimes, Stage, StageRun
 from perfguard_suites.staged_throughput.backend import Backend
 from perfguard_suites.staged_throughput.errors import ServiceFailed
+from perfguard_suites.staged_throughput.interpreter import steady
 from perfguard_suites.staged_throughput.load_client import LoadClient
 from perfguard_suites.staged_throughput.loads import request_name
 from perfguard_suites.staged_throughput.offline import (
@@ -92,7 +93,7 @@ class Stages:
         service = Service(self.stack, MODEL)
         client = LoadClient()
         try:
-            with service.beside():
+            with steady(), service.beside():
                 self._service, self._client = service, client
                 yield service
         finally:
