@@ -114,9 +114,7 @@ def check_tokens(batch: Batch, vocabulary: int) -> None:
         if not tokens or min(tokens) < 0 or max(tokens) >= vocabulary
     ]
     if wrong:
-        raise BackendError(
-            f"sequences {wrong}", f"no tokens, or some outside 0 .. {vocabulary - 1}", sequences=wrong
-        )
+        raise BackendError(f"sequences {wrong}", f"no tokens, or some outside 0 .. {vocabulary - 1}", sequences=wrong)
 
 
 def as_logits(tensor: Any) -> Logits:

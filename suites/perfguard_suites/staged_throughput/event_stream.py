@@ -26,7 +26,14 @@ class EventStream:
     """
 
     def __init__(
-        self, endpoint: GenerateEndpoint, generation: Generation, name: str, *, chat: bool, usage: bool, on_leave: Callable[[], object]
+        self,
+        endpoint: GenerateEndpoint,
+        generation: Generation,
+        name: str,
+        *,
+        chat: bool,
+        usage: bool,
+        on_leave: Callable[[], object],
     ) -> None:
         self._endpoint, self._generation = endpoint, generation
         self._parts: list[bytes] = []

@@ -79,9 +79,7 @@ class HttpServer:
             stream, usage = flag(body, "stream"), wants_usage(body)
             generation = self.endpoint.accept(body, chat=chat, name=text_of(body, "request_id") or name)
             if stream:
-                answer = EventStream(
-                    self.endpoint, generation, name, chat=chat, usage=usage, on_leave=self._left
-                )
+                answer = EventStream(self.endpoint, generation, name, chat=chat, usage=usage, on_leave=self._left)
                 self.endpoint.submit(generation)
                 return answer
             return await self._whole(request, generation, name, chat=chat)

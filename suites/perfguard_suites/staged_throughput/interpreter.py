@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator
 
 # A thread that wants the interpreter's lock waits so long for one that computes: by default 5 ms, a whole step.
-SWITCH_S = 100e-6
+SWITCH_S = 10e-6
 
 
 @contextlib.contextmanager

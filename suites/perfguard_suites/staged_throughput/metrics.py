@@ -28,7 +28,12 @@ def exposition(endpoint: GenerateEndpoint, server: HttpServer) -> str:
         ("failed_total", "counter", "requests that the backend failed", scheduler.failed),
         ("refused_total", "counter", "requests that found the queue full", scheduler.refused),
         ("forward_passes_total", "counter", "passes of the backend", backend.calls),
-        ("steps_to_free_max", "gauge", "steps from a cancellation to its cells being free", scheduler.most_steps_to_free),
+        (
+            "steps_to_free_max",
+            "gauge",
+            "steps from a cancellation to its cells being free",
+            scheduler.most_steps_to_free,
+        ),
         ("running", "gauge", "requests in the batch", scheduler.running),
         ("queued", "gauge", "requests that wait", scheduler.queued),
         ("kv_cells", "gauge", "cells of the KV cache in use", backend.cells),

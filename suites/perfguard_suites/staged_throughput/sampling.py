@@ -43,9 +43,7 @@ def draw(row: npt.NDArray[np.float32], parameters: SamplingParameters, rng: np.r
     return int(rng.choice(len(weights), p=weights / weights.sum()))
 
 
-def sample(
-    logits: Logits, parameters: Items[SamplingParameters], rngs: Items[np.random.Generator | None]
-) -> list[int]:
+def sample(logits: Logits, parameters: Items[SamplingParameters], rngs: Items[np.random.Generator | None]) -> list[int]:
     """A token for each row of logits (sequences, vocabulary)."""
     tokens = greedy(logits)
     for index, (each, rng) in enumerate(zip(parameters, rngs, strict=True)):

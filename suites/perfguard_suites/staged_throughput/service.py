@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 import socket
 import threading
 from collections.abc import Iterator
@@ -44,9 +45,7 @@ class _Server(uvicorn.Server):
 class Service:
     """A stack bound to a port, not running yet. `port`: 0 for any free one."""
 
-    def __init__(
-        self, stack: Stack, model: str, *, host: str = LOOPBACK, port: int = 0, max_queue: int = 256
-    ) -> None:
+    def __init__(self, stack: Stack, model: str, *, host: str = LOOPBACK, port: int = 0, max_queue: int = 256) -> None:
         self.stack, self.max_queue = stack, max_queue
         self.started = threading.Event()
         self.endpoint = GenerateEndpoint(stack.engine.tokenizer, model, stack.backend.capacity)
@@ -84,11 +83,14 @@ class Service:
 
     def run(self) -> None:
         """Serve in this thread until SIGTERM or SIGINT, then drain: what was let in is answered to its end."""
+        # uvicorn drains at SIGTERM and then raises it again, for whom it interrupted: here, nobody.
+        before = signal.signal(signal.SIGTERM, lambda _number, _frame: None)
         thread = threading.Thread(target=self.scheduler.serve, name="scheduler", daemon=True)
         thread.start()
         try:
             self.server.run(sockets=[self._socket])
         finally:
+            signal.signal(signal.SIGTERM, before)
             self._socket.close()
             self.channel.close()
             thread.join(DRAIN_TIMEOUT_S)

@@ -81,6 +81,8 @@ class TorchBackend(Recorded):
         """See `Backend`: the garbage collector does it."""
 
 
-def torch_backend(profile: str, dtype: str = "fp32", *, slots: int = 8, capacity: int = 128, threads: int = 0) -> TorchBackend:
+def torch_backend(
+    profile: str, dtype: str = "fp32", *, slots: int = 8, capacity: int = 128, threads: int = 0
+) -> TorchBackend:
     """The backend of a profile."""
     return TorchBackend(config_of(profile), dtype=dtype, slots=slots, capacity=capacity, threads=threads)
