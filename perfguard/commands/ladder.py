@@ -30,7 +30,7 @@ examples:
   perfguard ladder --endpoint http://127.0.0.1:8000 --concurrency 1,2,4,8 --svg sweep.svg
   perfguard ladder --endpoint http://127.0.0.1:8000/v1/chat/completions --rate 2,4 --ttft-ms 200 --tpot-ms 50
 
-exit status: 0 measured; 1 the measurement failed; 2 interrupted; 4 a bad option, or no such server or model
+exit status: 0 measured; 1 the measurement or the self-test failed; 2 interrupted; 4 a bad option, server or model
 """
 
 
@@ -43,7 +43,11 @@ def add_parser(verbs: Any) -> None:
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--endpoint", required=True, metavar="URL", help="http://HOST:PORT, or an API's path there")
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--endpoint", metavar="URL", help="http://HOST:PORT, or an API's path there")
+    what.add_argument(
+        "--self-test", action="store_true", help="put 1 ms into one layer of a made-up stack after another, and find it"
+    )
     parser.add_argument("--model", default="", help="its name on the server (default: the only one it has)")
     parser.add_argument("--api", choices=("completions", "chat"), default="completions", help="which API is asked")
     parser.add_argument("--requests", type=int, default=40, metavar="N", help="in each run (default: 40)")
@@ -64,13 +68,14 @@ def add_parser(verbs: Any) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Measure and report; 0."""
+    """Measure and report; 0. The self-test: 1 where a delay is blamed on the wrong layer."""
+    if options.self_test:
+        return _self_test(options.rounds)
     from perfguard.ladder.endpoint import parse_endpoint
     from perfguard.ladder.latency import Limits
     from perfguard.ladder.probe import probe
-    from perfguard.ladder.rounds import measure
+    from perfguard.ladder.rounds import kernel_meter, measure
     from perfguard.ladder.served import sweep
-    from perfguard.noise import NoiseMeter
 
     loads = _loads(options)
     _check(options)
@@ -83,12 +88,23 @@ def run(options: argparse.Namespace) -> int:
         rounds=options.rounds,
         budget_s=0.0,
         say=_say,
-        meter=NoiseMeter(facts.server_pids).read,
+        meter=kernel_meter(facts.server_pids),
         same_tokens=False,
     )
     limits = Limits(*(_seconds(getattr(options, f"{name}_ms")) for name in ("ttft", "tpot", "e2e")))
     _report(options, ladder, limits if str(limits) else None, _notes(facts, ladder, loads))
     return 0
+
+
+def _self_test(rounds: int) -> int:
+    from perfguard.ladder.model import Load
+    from perfguard.ladder.selftest import blame
+    from perfguard.ladder.synthetic import RealClock, delayed_stages
+
+    found = blame(delayed_stages(RealClock()), Load(requests=8, new_tokens=30), rounds=rounds, say=_say)
+    for each in found:
+        print(each)
+    return 0 if all(each.right for each in found) else 1
 
 
 def _report(options: argparse.Namespace, ladder: Ladder, limits: Limits | None, notes: Sequence[str]) -> None:
@@ -110,7 +126,7 @@ def _notes(facts: Facts, ladder: Ladder, loads: Sequence[Load]) -> list[str]:
     """What a reader must know beside the figures."""
     told = list(facts.notes)
     if facts.prompt_tokens:
-        told.append(f"prompts of {loads[0].prompt_tokens} words are {facts.prompt_tokens} tokens to this server")
+        told.append(f"prompts are about {facts.prompt_tokens} tokens, by the server's count")
     if not facts.counts:
         told.append("the server does not count tokens: events that carry text were counted instead")
     for name, load in zip(ladder.names, loads, strict=True):

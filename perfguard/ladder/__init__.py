@@ -11,6 +11,10 @@ from typing import TYPE_CHECKING
 from perfguard.lazy import lazy_exports
 
 if TYPE_CHECKING:
+    from perfguard.ladder.case import measure_for as measure_for
+    from perfguard.ladder.case import profile_of as profile_of
+    from perfguard.ladder.case import record_ladder as record_ladder
+    from perfguard.ladder.case import record_stage as record_stage
     from perfguard.ladder.client import run_load as run_load
     from perfguard.ladder.endpoint import Endpoint as Endpoint
     from perfguard.ladder.endpoint import parse_endpoint as parse_endpoint
@@ -24,9 +28,17 @@ if TYPE_CHECKING:
     from perfguard.ladder.recording import Recording as Recording
     from perfguard.ladder.result import Ladder as Ladder
     from perfguard.ladder.rounds import measure as measure
+    from perfguard.ladder.selftest import Blame as Blame
+    from perfguard.ladder.selftest import blame as blame
     from perfguard.ladder.served import endpoint_stage as endpoint_stage
 
 _HOMES = {
+    "record_stage": "perfguard.ladder.case",
+    "record_ladder": "perfguard.ladder.case",
+    "profile_of": "perfguard.ladder.case",
+    "measure_for": "perfguard.ladder.case",
+    "Blame": "perfguard.ladder.selftest",
+    "blame": "perfguard.ladder.selftest",
     "Endpoint": "perfguard.ladder.endpoint",
     "Limits": "perfguard.ladder.latency",
     "Recording": "perfguard.ladder.recording",
@@ -43,6 +55,7 @@ _HOMES = {
     "measure": "perfguard.ladder.rounds",
 }
 __all__ = [
+    "Blame",
     "Endpoint",
     "Forward",
     "Ladder",
@@ -52,9 +65,14 @@ __all__ = [
     "RequestTimes",
     "Stage",
     "StageRun",
+    "blame",
     "endpoint_stage",
     "measure",
+    "measure_for",
     "parse_endpoint",
+    "profile_of",
+    "record_ladder",
+    "record_stage",
     "run_load",
     "stage",
 ]

@@ -1,4 +1,8 @@
-"""One streamed completion as it arrives: when each token came, what the server counted, and whether it is whole."""
+"""One streamed completion as it arrives: when each token came, what the server counted, and whether it is whole.
+
+Its events are read when somebody asks for them, after the load: reading JSON in the middle of it would cost as much as
+all the rest of the client.
+"""
 
 from __future__ import annotations
 
@@ -10,13 +14,14 @@ from perfguard.ladder.model import RequestTimes
 from perfguard.ladder.sse import EventSplitter
 
 MAX_TEXT_BYTES = 64 << 10
+MAX_KEPT_BYTES = 256 << 10
 # A server that ignores max_tokens would stream for ever.
 MOST_EVENTS_BEYOND = 1024
 FULL = (429, 503)
 
 
 class Answer:
-    """Takes the answer's bytes; `problem` is what was wrong with it in the end, empty if nothing.
+    """Takes the answer's bytes; once `read`, its figures and its `problem` are known, empty if there is none.
 
     `new_tokens`: as many were asked for.
     """
@@ -34,7 +39,10 @@ class Answer:
         self.text = b""
         self._events = EventSplitter()
         self._most_events = 16 * new_tokens + MOST_EVENTS_BEYOND
-        self._streams = False
+        self._kept: list[tuple[bytes, float]] = []
+        self._kept_bytes = 0
+        self._malformed = ""
+        self.streams = False
 
     @property
     def refused(self) -> bool:
@@ -51,15 +59,29 @@ class Answer:
         self.status = status
         self.content_type = headers.get("content-type", "")
         self.retry_after = headers.get("retry-after", "")
-        self._streams = status == 200 and "text/event-stream" in self.content_type.lower()
+        self.streams = status == 200 and "text/event-stream" in self.content_type.lower()
 
     def body(self, data: bytes, now_s: float) -> None:
         """A piece of its body, arrived at `now_s`."""
-        if not self._streams:
+        if not self.streams:
             self.text += data[: MAX_TEXT_BYTES - len(self.text)]
             return
-        for event in self._events.feed(data):
-            self._event(event, now_s)
+        self._kept.append((data, now_s))
+        self._kept_bytes += len(data)
+        if self._kept_bytes > MAX_KEPT_BYTES:
+            self.read()
+            if self._malformed:
+                raise HttpError(self._malformed)
+
+    def read(self) -> None:
+        """Read the events that have come so far."""
+        kept, self._kept, self._kept_bytes = self._kept, [], 0
+        try:
+            for data, now_s in kept:
+                for event in self._events.feed(data):
+                    self._event(event, now_s)
+        except HttpError as error:
+            self._malformed = self._malformed or str(error)
 
     def _event(self, event: bytes, now_s: float) -> None:
         if event == b"[DONE]":
@@ -97,19 +119,22 @@ class Answer:
 
     def problem(self) -> str:
         """What is wrong with the complete answer, empty if nothing is."""
+        self.read()
         if self.status != 200:
             return f"HTTP {self.status}: {self.said() or 'no word why'}"
-        if not self._streams:
+        if not self.streams:
             kind = self.content_type or "no content type"
             return f"answered with {kind} instead of text/event-stream: it does not stream ({self.said()[:120]})"
-        if self.error:
-            return self.broken("")
+        if self.error or self._malformed:
+            return self.broken(self._malformed)
         if not self.done and not self.finish:
             return f"the stream was cut after {len(self.token_s)} tokens, without a finish reason or [DONE]"
         return "" if self.token_s else "the stream ended without a token"
 
     def broken(self, problem: str) -> str:
         """What ended an answer that is not complete: the server's own word where it gave one."""
+        self.read()
+        problem = self._malformed or problem
         if self.error:
             return f"the stream reports an error after {len(self.token_s)} tokens: {self.error}"
         return f"the stream was cut after {len(self.token_s)} tokens: {problem}" if self.status == 200 else problem

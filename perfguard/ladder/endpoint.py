@@ -108,6 +108,11 @@ def parse_endpoint(url: str, **options: Any) -> Endpoint:
     return replace(found, **options)
 
 
+def prompts_of(words: int) -> Prompt:
+    """Prompts of so many words, whatever the load says."""
+    return lambda load, index: words_prompt(replace(load, prompt_tokens=words), index)
+
+
 def words_prompt(load: Load, index: int) -> str:
     """`prompt_tokens` common words, different from the first on for each request, so that no prefix cache helps."""
     rng = random.Random(f"{load.seed}/{index}")

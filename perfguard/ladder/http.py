@@ -1,7 +1,7 @@
 """The least of HTTP/1.1 that a client of a streaming server needs: one connection kept alive, one answer at a time.
 
-An `asyncio.Protocol` and no stream objects, since a load client must cost next to nothing per token. Everything that
-arrives is bounded.
+An `asyncio.Protocol` and no stream objects, since a load client must cost next to nothing per token: of event streams,
+pieces are only stamped and kept until its end is in sight. Everything that arrives is bounded.
 """
 
 from __future__ import annotations
@@ -14,6 +14,9 @@ from typing import cast
 MAX_HEAD_BYTES = 64 << 10
 MAX_CHUNK_LINE_BYTES = 1 << 10
 MAX_BODY_BYTES = 256 << 20
+LAST_CHUNK = b"0\r\n\r\n"
+SHORT_BYTES = 8  # a piece so short may be the last chunk's second half
+DIGEST_EVERY_BYTES = 128 << 10
 
 OnHead = Callable[[int, dict[str, str]], None]
 OnBody = Callable[[bytes, float], None]
@@ -38,10 +41,13 @@ class Connection(asyncio.Protocol):
         self.received = 0
         self.answers = 0
         self._transport: asyncio.Transport | None = None
+        self._closed: asyncio.Future[None] | None = None
         self._answer: asyncio.Future[None] | None = None
         self._on_head: OnHead = lambda _status, _headers: None
         self._on_body: OnBody = lambda _data, _now: None
         self._buffer = bytearray()
+        self._kept: list[tuple[bytes, float]] | None = None
+        self._digest_at = 0
         self._step: Callable[[float], bool] = self._head
         self._left = 0
         self._closes = False
@@ -61,7 +67,7 @@ class Connection(asyncio.Protocol):
         if self._transport is None or not self.open:
             raise HttpError("the connection is closed")
         self._on_head, self._on_body = on_head, on_body
-        self._step, self._left, self._closes, self.received = self._head, 0, False, 0
+        self._step, self._left, self._closes, self.received, self._kept = self._head, 0, False, 0, None
         self._answer = asyncio.get_running_loop().create_future()
         self.last_s = perf_counter()
         self._transport.write(request)
@@ -69,30 +75,55 @@ class Connection(asyncio.Protocol):
 
     def abort(self, problem: str) -> None:
         """Give up the answer under way, and the connection."""
+        self._kept = None
         self._end(HttpError(problem, self.received))
         if self._transport is not None:
             self._transport.abort()
+
+    def close(self) -> asyncio.Future[None] | None:
+        """Close at once; the future is done when the socket is closed, None where there never was one."""
+        self.abort("closed")
+        return self._closed
 
     # -- asyncio.Protocol
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep the transport."""
         self._transport = cast("asyncio.Transport", transport)
+        self._closed = asyncio.get_running_loop().create_future()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """An answer that only ends with its connection is complete now; any other is cut."""
+        if self._closed is not None and not self._closed.done():
+            self._closed.set_result(None)
+        self.digest()
         if self._answer is not None and exc is None and self._step == self._until_close:
             self._end(None)
         else:
             self._end(HttpError("the server closed the connection" + (f" ({exc})" if exc else ""), self.received))
 
     def data_received(self, data: bytes) -> None:
-        """Take the answer apart as far as it goes."""
+        """Take the answer apart as far as it goes, or keep the piece of an event stream."""
         now_s = self.last_s = perf_counter()
+        self.received += len(data)
+        if self._kept is None:
+            self._take(data, now_s)
+            return
+        self._kept.append((data, now_s))
+        if data.endswith(LAST_CHUNK) or len(data) < SHORT_BYTES or self.received > self._digest_at:
+            self.digest()
+
+    def digest(self) -> None:
+        """Take apart what was kept."""
+        kept, self._kept = self._kept or [], []
+        self._digest_at = self.received + DIGEST_EVERY_BYTES
+        for data, now_s in kept:
+            self._take(data, now_s)
+
+    def _take(self, data: bytes, now_s: float) -> None:
         if self._answer is None:
             self.abort("data without a request")
             return
-        self.received += len(data)
         if self.received > MAX_BODY_BYTES:
             self.abort(f"an answer of more than {MAX_BODY_BYTES >> 20} MiB")
             return
@@ -128,6 +159,8 @@ class Connection(asyncio.Protocol):
 
     def _framing(self, status: int, headers: dict[str, str]) -> Callable[[float], bool]:
         if "chunked" in headers.get("transfer-encoding", "").lower():
+            if "text/event-stream" in headers.get("content-type", "").lower():
+                self._kept = []
             return self._chunk_size
         length = headers.get("content-length")
         if length is None and status not in {204, 304}:
@@ -197,7 +230,7 @@ class Connection(asyncio.Protocol):
             self._transport.close()
 
     def _end(self, error: HttpError | None) -> None:
-        answer, self._answer = self._answer, None
+        answer, self._answer, self._kept = self._answer, None, None
         self._buffer.clear()
         if answer is None or answer.done():
             return

@@ -11,13 +11,14 @@ import psutil
 
 from perfguard.errors import EndpointError
 from perfguard.ladder.answer import Answer
-from perfguard.ladder.client import advice_on, connect
-from perfguard.ladder.endpoint import Endpoint
-from perfguard.ladder.http import Connection, HttpError
+from perfguard.ladder.client import Pool, advice_on
+from perfguard.ladder.endpoint import Endpoint, prompts_of
+from perfguard.ladder.http import HttpError
 from perfguard.ladder.model import Load
 
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 PROBE_TOKENS = 4
+FEW_WORDS, MORE_WORDS = 2, 6
 UNKNOWN_FIELD = (400, 422)
 
 
@@ -42,19 +43,50 @@ def probe(endpoint: Endpoint, load: Load) -> Facts:
 
 
 async def _probe(endpoint: Endpoint, load: Load) -> Facts:
-    endpoint = await _with_model(endpoint)
+    endpoint, notes, answer = await _with_fields(await _with_model(endpoint), load)
+    if endpoint.prompt is None and answer.prompt_tokens:
+        endpoint = replace(endpoint, prompt=prompts_of(await _words_for(endpoint, load.prompt_tokens)))
+        answer = await _stream(endpoint, load)
+    pids = listening_pids(endpoint)
+    return Facts(endpoint, answer.prompt_tokens, answer.completion_tokens > 0, pids, tuple(notes))
+
+
+async def _with_fields(endpoint: Endpoint, load: Load) -> tuple[Endpoint, list[str], Answer]:
+    """The endpoint with the extra fields that the server takes, what was left out, and an answer to a short prompt."""
     notes: list[str] = []
     while True:
-        answer = await _once(endpoint, endpoint.post(replace(load, new_tokens=min(PROBE_TOKENS, load.new_tokens)), 0))
-        if answer.status in UNKNOWN_FIELD and endpoint.extras:
-            field = _refused_field(answer.said(), list(endpoint.extras))
-            notes.append(f"the server refuses {field}: {answer.said()[:120]}")
-            endpoint = replace(endpoint, extras={k: v for k, v in endpoint.extras.items() if k != field})
-            continue
-        if problem := answer.problem():
-            raise EndpointError(endpoint.url, problem, advice_on(answer))
-        pids = listening_pids(endpoint)
-        return Facts(endpoint, answer.prompt_tokens, answer.completion_tokens > 0, pids, tuple(notes))
+        answer = await _once(endpoint, _short(endpoint, load, FEW_WORDS))
+        if answer.status not in UNKNOWN_FIELD or not endpoint.extras:
+            break
+        field = _refused_field(answer.said(), list(endpoint.extras))
+        notes.append(f"the server refuses {field}: {answer.said()[:120]}")
+        endpoint = replace(endpoint, extras={k: v for k, v in endpoint.extras.items() if k != field})
+    return endpoint, notes, _checked(endpoint, answer)
+
+
+async def _words_for(endpoint: Endpoint, tokens: int) -> int:
+    """How many words make a prompt of about so many tokens, by the server's own count of two short prompts."""
+    few = (await _stream(endpoint, Load(prompt_tokens=FEW_WORDS, new_tokens=1))).prompt_tokens
+    more = (await _stream(endpoint, Load(prompt_tokens=MORE_WORDS, new_tokens=1))).prompt_tokens
+    per_word = (more - few) / (MORE_WORDS - FEW_WORDS)
+    if per_word <= 0:
+        return tokens
+    return max(1, round((tokens - (few - FEW_WORDS * per_word)) / per_word))
+
+
+async def _stream(endpoint: Endpoint, load: Load) -> Answer:
+    return _checked(endpoint, await _once(endpoint, _short(endpoint, load, load.prompt_tokens)))
+
+
+def _short(endpoint: Endpoint, load: Load, words: int) -> bytes:
+    """A request like the load's that generates next to nothing."""
+    return endpoint.post(replace(load, prompt_tokens=words, new_tokens=min(PROBE_TOKENS, load.new_tokens)), 0)
+
+
+def _checked(endpoint: Endpoint, answer: Answer) -> Answer:
+    if problem := answer.problem():
+        raise EndpointError(endpoint.url, problem, advice_on(answer))
+    return answer
 
 
 def _refused_field(said: str, extras: list[str]) -> str:
@@ -83,9 +115,9 @@ async def _with_model(endpoint: Endpoint) -> Endpoint:
 
 
 async def _once(endpoint: Endpoint, request: bytes) -> Answer:
-    connection: Connection = await connect(endpoint)
-    answer = Answer(PROBE_TOKENS)
+    answer, pool = Answer(PROBE_TOKENS), Pool(endpoint)
     try:
+        connection = await pool.connect()
         await asyncio.wait_for(connection.ask(request, answer.head, answer.body), endpoint.timeout_s)
     except HttpError as error:
         advice = "" if answer.status else "does an HTTP server listen there, and is it up?"
@@ -93,8 +125,7 @@ async def _once(endpoint: Endpoint, request: bytes) -> Answer:
     except asyncio.TimeoutError:
         raise EndpointError(endpoint.origin, f"no whole answer within {endpoint.timeout_s:g} s", "") from None
     finally:
-        connection.abort("done")
-        await asyncio.sleep(0)
+        await pool.close()
     return answer
 
 

@@ -157,11 +157,12 @@ class Ladder:
     @property
     def noisy(self) -> str:
         """Why nothing here may count as a pass, empty where it may."""
+        reasons = []
         if self.spread > NOISY_SPREAD:
-            return f"{self.names[0]} itself spreads by {self.spread:.1%} from round to round"
+            reasons.append(f"{self.names[0]} itself spreads by {self.spread:.1%} from round to round")
         if len(self.rounds) - self.disturbed < min(FEWEST_KEPT, len(self.rounds)):
-            return f"other processes disturbed {self.disturbed} of {len(self.rounds)} rounds"
-        return ""
+            reasons.append(f"other processes disturbed {self.disturbed} of {len(self.rounds)} rounds")
+        return ", and ".join(reasons)
 
     def verdict(self, name: str) -> str:
         """A stage against the one below: `slower`, `faster`, `same` (the interval holds 1), or `noisy`."""

@@ -20,6 +20,7 @@ NARROW = 0.01
 FEWEST_ROUNDS = 6  # below that, no interval of a median reaches 95 %
 FLOOR_ROUNDS = 2
 MOST_ROUNDS = 200
+MOST_TOLD = 9  # stages in a line of progress
 # Others' share of all CPUs from which a round is disturbed, and the least time that the kernel's ticks can tell.
 DISTURBED_SHARE = 0.05
 SHORTEST_DISTURBANCE_S = 0.03
@@ -49,7 +50,7 @@ def measure(
     `same_tokens`, for stages that generate different numbers of tokens. What a stage raises comes through.
     """
     _check_stages(stages, rounds)
-    read = _default_meter() if meter is None else meter
+    read = kernel_meter() if meter is None else meter
     rng = random.Random(seed)
     begun_s = perf_counter()
     say(f"warm-up: {len(stages)} stages, {load.requests} requests of {load.prompt_tokens} + {load.new_tokens} tokens")
@@ -65,7 +66,7 @@ def measure(
         round_begun_s = perf_counter()
         done.append(_round(stages, order, load, read, same_tokens))
         round_s = perf_counter() - round_begun_s
-        say(_told(done, rounds, Ladder(tuple(stages), load, tuple(done))))
+        say(_told(done, rounds))
         if rounds is None and len(done) >= FEWEST_ROUNDS and not len(done) % 2 and _narrow(stages, load, done):
             break
     return Ladder(tuple(stages), load, tuple(done))
@@ -75,19 +76,15 @@ def _round(stages: Sequence[Stage], order: Sequence[str], load: Load, read: Mete
     by_name = {stage.name: (index, stage) for index, stage in enumerate(stages)}
     runs: dict[str, StageRun] = {}
     read()
-    begun_s = perf_counter()
     for name in order:
         index, stage = by_name[name]
         runs[name] = run = stage.run(load)
         check_run(stages[: index + 1], run)
-    wall_s = perf_counter() - begun_s
-    others, steal = read()
+    taken = sum(read())
     if same_tokens:
         _check_tokens(runs)
-    cpus = os.cpu_count() or 1
-    taken = others + steal
-    disturbed = taken > DISTURBED_SHARE and taken * cpus * wall_s > SHORTEST_DISTURBANCE_S
-    return LadderRound(tuple(order), runs, taken * cpus, disturbed)
+    runs = {stage.name: runs[stage.name] for stage in stages}
+    return LadderRound(tuple(order), runs, taken * (os.cpu_count() or 1), taken > DISTURBED_SHARE)
 
 
 def check_run(path: Sequence[Stage], run: StageRun) -> None:
@@ -133,17 +130,29 @@ def _narrow(stages: Sequence[Stage], load: Load, done: Sequence[LadderRound]) ->
     return all(ladder.over_previous(name).relative_half_width <= NARROW for name in ladder.names)
 
 
-def _told(done: Sequence[LadderRound], rounds: int | None, ladder: Ladder) -> str:
-    of = "" if rounds is None else f"/{rounds}"
-    speeds = ", ".join(
-        f"{name} {ladder.rounds[-1].runs[name].tokens / ladder.rounds[-1].runs[name].wall_s:.1f}"
-        for name in ladder.names
-    )
-    disturbed = f" (disturbed: others took {done[-1].other_cores:.2f} cores)" if done[-1].disturbed else ""
-    return f"round {len(done)}{of}: tokens/s {speeds}{disturbed}"
+def _told(done: Sequence[LadderRound], rounds: int | None) -> str:
+    last = done[-1]
+    speeds = [f"{name} {run.tokens / run.wall_s:.1f}" for name, run in list(last.runs.items())[:MOST_TOLD]]
+    more = f", {len(last.runs) - MOST_TOLD} more" if len(last.runs) > MOST_TOLD else ""
+    disturbed = f" (disturbed: others took {last.other_cores:.2f} cores)" if last.disturbed else ""
+    return f"round {len(done)}{'' if rounds is None else f'/{rounds}'}: tokens/s {', '.join(speeds)}{more}{disturbed}"
 
 
-def _default_meter() -> Meter:
+def kernel_meter(measured: Sequence[int] = ()) -> Meter:
+    """What others and the hypervisor took of all CPUs, by the kernel's account; its ticks alone count as nothing.
+
+    `measured`: ids of processes that are no others, beside this one and its descendants.
+    """
     from perfguard.noise import NoiseMeter
 
-    return NoiseMeter().read
+    noise = NoiseMeter(measured)
+    read_s = perf_counter()
+
+    def read() -> tuple[float, float]:
+        nonlocal read_s
+        took_s, read_s = perf_counter() - read_s, perf_counter()
+        others, steal = noise.read()
+        told = (others + steal) * (os.cpu_count() or 1) * took_s > SHORTEST_DISTURBANCE_S
+        return (others, steal) if told else (0.0, 0.0)
+
+    return read

@@ -9,8 +9,9 @@ import argparse
 import asyncio
 import contextlib
 import json
+import queue
 import threading
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from typing import Any
 
 MODELS = ["good", "bare", "plain", "cut", "stall", "error", "garbage", "short", "endless", "full", "burst", "strict"]
@@ -18,10 +19,15 @@ SSE = "text/event-stream"
 
 
 class SseServer:
-    """Streams `max_tokens` tokens, one each `token_s`. Counts what it did: `answered`, `most_at_once`, `bodies`."""
+    """Streams `max_tokens` tokens, one each `token_s`. Counts what it did: `answered`, `most_at_once`, `bodies`.
 
-    def __init__(self, token_s: float = 0.0) -> None:
+    `gate`: no request is answered before so many have come.
+    """
+
+    def __init__(self, token_s: float = 0.0, gate: int = 0) -> None:
         self.token_s = token_s
+        self.gate = gate
+        self.gate_open = asyncio.Event()
         self.answered = 0
         self.bodies: list[dict[str, Any]] = []
         self.connections = 0
@@ -33,10 +39,9 @@ class SseServer:
 
     async def _connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
-        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
+        async with closing(writer):
             while await self._exchange(reader, writer):
                 pass
-        writer.close()
 
     async def _exchange(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         head = (await reader.readuntil(b"\r\n\r\n")).decode()
@@ -50,7 +55,10 @@ class SseServer:
         self.bodies.append(asked)
         self.at_once += 1
         self.most_at_once = max(self.most_at_once, self.at_once)
+        if self.at_once >= self.gate:
+            self.gate_open.set()
         try:
+            await self.gate_open.wait()
             return await self._complete(writer, asked, chat="/chat/" in path)
         finally:
             self.at_once -= 1
@@ -77,7 +85,8 @@ class SseServer:
         _event(writer, {"choices": [{"delta": {}, "text": "", "finish_reason": "length"}]})
         if model != "bare" and asked.get("stream_options"):
             done = tokens // 2 if model == "short" else tokens
-            _event(writer, {"choices": [], "usage": {"prompt_tokens": 33, "completion_tokens": done}})
+            words = len((asked["messages"][0]["content"] if chat else asked["prompt"]).split())
+            _event(writer, {"choices": [], "usage": {"prompt_tokens": 1 + 2 * words, "completion_tokens": done}})
         _chunk(writer, b": a comment\r\n\r\ndata: [DONE]\r\n\r\n")
         writer.write(b"0\r\n\r\n")
         await writer.drain()
@@ -117,34 +126,61 @@ def _chunk(writer: asyncio.StreamWriter, data: bytes) -> None:
     writer.write(f"{len(data):x}\r\n".encode() + data + b"\r\n")
 
 
+class RawServer:
+    """Sends the same pieces of bytes to whoever asks anything, each in a packet of its own, and closes."""
+
+    def __init__(self, pieces: Sequence[bytes]) -> None:
+        self.pieces = pieces
+
+    async def serve(self) -> asyncio.Server:
+        return await asyncio.start_server(self._connection, "127.0.0.1", 0)
+
+    async def _connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        async with closing(writer):
+            await reader.readuntil(b"\r\n\r\n")
+            for piece in self.pieces:
+                writer.write(piece)
+                await writer.drain()
+                await asyncio.sleep(0)
+
+
+@contextlib.asynccontextmanager
+async def closing(writer: asyncio.StreamWriter) -> AsyncIterator[None]:
+    """Close a connection in the end, whoever ended it."""
+    try:
+        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
+            yield
+    finally:
+        writer.transport.abort()
+        with contextlib.suppress(ConnectionError):
+            await writer.wait_closed()
+
+
 @contextlib.contextmanager
 def serving(server: Any) -> Iterator[int]:
     """The port of an object with `serve()`, served by a thread until the block ends."""
-    ready, loop = threading.Event(), asyncio.new_event_loop()
-    ports: list[int] = []
+    ready: queue.Queue[tuple[int, Callable[[], None]]] = queue.Queue()
 
     async def main() -> None:
-        listening = await server.serve()
-        ports.append(listening.sockets[0].getsockname()[1])
-        stop.append(asyncio.Event())
-        ready.set()
-        await stop[0].wait()
-        listening.close()
-        for task in asyncio.all_tasks() - {asyncio.current_task()}:
-            task.cancel()
-        await asyncio.sleep(0)
+        stop, loop = asyncio.Event(), asyncio.get_running_loop()
+        async with await server.serve() as listening:
+            port = listening.sockets[0].getsockname()[1]
+            ready.put((port, lambda: loop.call_soon_threadsafe(stop.set)))
+            await stop.wait()
+            listening.close()
+            connections = asyncio.all_tasks() - {asyncio.current_task()}
+            for task in connections:
+                task.cancel()
+            await asyncio.gather(*connections, return_exceptions=True)
 
-    stop: list[asyncio.Event] = []
-    thread = threading.Thread(target=loop.run_until_complete, args=(main(),))
+    thread = threading.Thread(target=asyncio.run, args=(main(),))
     thread.start()
+    port, stop = ready.get(timeout=10)
     try:
-        assert ready.wait(10)
-        yield ports[0]
+        yield port
     finally:
-        loop.call_soon_threadsafe(stop[0].set)
+        stop()
         thread.join(10)
-        loop.run_until_complete(loop.shutdown_asyncgens())
-        loop.close()
 
 
 async def _forever(token_s: float, port: int) -> None:
