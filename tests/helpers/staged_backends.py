@@ -26,7 +26,7 @@ def tiny(dtype: str = "fp32", *, slots: int = 8, capacity: int = 64) -> TorchBac
 
 
 class Faulty(TorchBackend):
-    """The tiny model; a pass over a sequence that has come to `poison` in its tokens fails, and says not whose it was."""
+    """The tiny model; a pass over a batch with the token `poison` in it fails, and does not say whose that was."""
 
     def __init__(self, poison: int, **named: int) -> None:
         super().__init__(config_of("tiny"), weights=tiny_weights(), threads=1, capacity=64, **named)

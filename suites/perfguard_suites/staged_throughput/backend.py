@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from time import perf_counter
 from typing import Any, NamedTuple, Protocol
@@ -34,8 +35,11 @@ class Batch(NamedTuple):
 
 
 class Backend(Protocol):
-    """A model runtime with a KV cache. `calls` grows with every successful `forward_batch`, and the record of passes while
-    `recording`."""
+    """A model runtime with a KV cache.
+
+    `calls` grows with every successful `forward_batch`, and the record of passes while `recording`. `invariant`: a
+    sequence's logits have the same bits whatever is computed beside it.
+    """
 
     name: str
     threads: int
@@ -44,6 +48,10 @@ class Backend(Protocol):
     vocabulary: int
     calls: int
     recording: bool
+    invariant: bool
+
+    def unfilled(self) -> contextlib.AbstractContextManager[None]:
+        """Inside, short batches are computed as fast as they can be, invariant or not."""
 
     def forwards(self) -> tuple[Forward, ...]:
         """The passes on record."""
@@ -71,13 +79,19 @@ class Backend(Protocol):
 class Recorded:
     """A backend's books: calls and forward passes. Subclasses compute.
 
-    `recording`: whether passes are kept; a server that runs on and on does not. Between two passes the books cost an append, since that is time which the ladder measures.
+    `recording`: whether passes are kept; a server that runs on and on does not. Between two passes the books cost an
+    append, since that is time which the ladder measures.
     """
 
     def __init__(self) -> None:
         self.calls = 0
         self.recording = True
+        self.invariant = False
         self._passes: list[tuple[float, float, Batch]] = []
+
+    def unfilled(self) -> contextlib.AbstractContextManager[None]:
+        """See `Backend`."""
+        return contextlib.nullcontext()
 
     def forwards(self) -> tuple[Forward, ...]:
         """The passes since `forget`."""

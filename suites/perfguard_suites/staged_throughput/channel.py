@@ -1,4 +1,4 @@
-"""What a scheduler receives requests from and sends tokens to: the same scheduler serves a loop here and a socket there.
+"""What a scheduler receives requests from and sends tokens to: one scheduler serves a loop here and a socket there.
 
 `DirectChannel` is for a caller in the scheduler's own thread, `LoopChannel` for an event loop in another.
 """

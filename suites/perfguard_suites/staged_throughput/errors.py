@@ -30,7 +30,7 @@ class BackendUnavailable(StagedError):  # noqa: N818 - named for what happened
 
 
 class InvalidRequest(StagedError):  # noqa: N818 - named for what happened
-    """A request that cannot be served as it is. `param`: its field at fault; `status` and `code`: as OpenAI has them."""
+    """A request that cannot be served as it is. `param`: the field at fault; `status`, `code`: as OpenAI has them."""
 
     def __init__(self, param: str, problem: str, *, status: int = 400, code: str = "invalid_value") -> None:
         super().__init__(param or "request", problem)

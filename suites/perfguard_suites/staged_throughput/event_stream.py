@@ -22,7 +22,8 @@ _encode = json.encoder.encode_basestring_ascii  # a JSON string, without an enco
 class EventStream:
     """The ASGI answer to one streaming request. A reader that does not keep up holds back nothing but itself.
 
-    `on_leave` is called when the reader goes before the end. Bytes are made where the token arrives and written by this answer's own task, which may wait for its reader.
+    `on_leave` is called when the reader goes before the end. Bytes are made where the token arrives and written by this
+    answer's own task, which may wait for its reader.
     """
 
     def __init__(

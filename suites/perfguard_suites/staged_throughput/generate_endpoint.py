@@ -26,7 +26,8 @@ from perfguard_suites.staged_throughput.tokenizer import ByteTokenizer
 class GenerateEndpoint:
     """Checks, tokenises and submits requests to a scheduler; turns its updates into text.
 
-    `on_end` is told each sequence that ended. `deliver` is what the scheduler's channel calls; endpoint and generations belong to the thread that it is called in.
+    `on_end` is told each sequence that ended. `deliver` is what the scheduler's channel calls; endpoint and generations
+    belong to the thread that it is called in.
     """
 
     def __init__(self, tokenizer: ByteTokenizer, model: str, context: int) -> None:

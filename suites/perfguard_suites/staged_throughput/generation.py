@@ -8,15 +8,14 @@ from perfguard_suites.staged_throughput.sequence import Sequence
 from perfguard_suites.staged_throughput.stop_texts import StopTexts
 from perfguard_suites.staged_throughput.tokenizer import ByteTokenizer, Detokenizer
 
-
 OnPiece = Callable[[str, str], object]
 
 
 class Generation:
     """A sequence with the text that there is of it.
 
-    `on_piece(text, finish)` gets the text of each token, perhaps none; `finish` is OpenAI's finish_reason, or `error` or
-    `cancelled`, at the end. It is set by whoever submits the generation, before.
+    `on_piece(text, finish)` gets the text of each token, perhaps none; `finish` is OpenAI's finish_reason, or `error`
+    or `cancelled`, at the end. It is set by whoever submits the generation, before.
     """
 
     def __init__(self, sequence: Sequence, tokenizer: ByteTokenizer) -> None:

@@ -107,9 +107,9 @@ class HttpServer:
 
         generation.on_piece = take
         self.endpoint.submit(generation)
-        gone = asyncio.ensure_future(request.receive())  # the body is read: what comes now is the end
+        gone: asyncio.Future[Any] = asyncio.ensure_future(request.receive())  # the body is read: next is the end
         try:
-            await asyncio.wait({done, gone}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait([done, gone], return_when=asyncio.FIRST_COMPLETED)
         finally:
             gone.cancel()
             self.endpoint.cancel(generation)

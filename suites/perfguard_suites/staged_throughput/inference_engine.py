@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 from perfguard_suites.staged_throughput.backend import Backend, Batch, Logits
 from perfguard_suites.staged_throughput.errors import BackendError
 from perfguard_suites.staged_throughput.tokenizer import ByteTokenizer
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 
 class InferenceEngine:
@@ -35,7 +39,7 @@ class InferenceEngine:
             self.closed = True
             self.backend.close()
 
-    def __enter__(self) -> InferenceEngine:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(

@@ -1,4 +1,4 @@
-"""What a Python process that serves should not do meanwhile: look through a million old objects, or hold on to its lock."""
+"""What a Python process that serves should not do: look through a million old objects, or hold on to its lock."""
 
 from __future__ import annotations
 

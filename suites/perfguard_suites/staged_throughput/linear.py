@@ -20,7 +20,7 @@ Linear = Callable[[Tensor], Tensor]
 
 
 def linear(weight: Tensor, dtype: str) -> Linear:
-    """x -> x @ weight^T for weight (outputs, inputs), float32; x and the result are float32 but for bf16.
+    """The function x -> x @ weight^T for weight (outputs, inputs), float32; x and the result are float32 but for bf16.
 
     Raises `BackendUnavailable` for an unknown arithmetic, and where torch has no int8 kernels on this machine.
     """

@@ -19,8 +19,10 @@ def prompts_first(running: Items[Sequence]) -> Items[Sequence]:
 
 
 class SchedulerBatchProcessor:
-    """The running batch. `choose`: which of it the next step computes. `steps`: what was
-    computed when; None: nobody asks, as in a server that runs on and on."""
+    """The running batch. `choose`: which of it the next step computes.
+
+    `steps`: what was computed when; None: nobody asks, as in a server that runs on and on.
+    """
 
     def __init__(self, processor: BatchProcessor, end_token: int, *, choose: Choice = prompts_first) -> None:
         self.processor = processor

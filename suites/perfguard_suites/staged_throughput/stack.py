@@ -37,13 +37,12 @@ class Stack:
 
     def calls(self) -> Mapping[str, int]:
         """What stages 0 to 3 have counted."""
-        parts = {
-            "Backend": self.backend,
-            "InferenceEngine": self.engine,
-            "ModelExecutor": self.executor,
-            "BatchProcessor": self.processor,
+        return {
+            "Backend": self.backend.calls,
+            "InferenceEngine": self.engine.calls,
+            "ModelExecutor": self.executor.calls,
+            "BatchProcessor": self.processor.calls,
         }
-        return {name: part.calls for name, part in parts.items()}
 
 
 def stack_on(backend: Backend) -> Stack:

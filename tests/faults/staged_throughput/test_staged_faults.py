@@ -101,7 +101,7 @@ def wait_for(service: Service, name: str, value: int) -> None:
 
 
 def test_a_client_that_leaves_frees_its_sequence_within_one_step() -> None:
-    """Counted: one disconnect, one cancelled, at most one step from noticing to free cells; the other stream is whole."""
+    """Counted: one disconnect, one cancelled, at most one step until its cells are free; the other stream is whole."""
     backend = Gated(slots=2, capacity=64)
     with serving(backend) as service:
         with streaming(service, {**ASKED, "prompt": "Another"}) as staying:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, MutableMapping
+from typing import Any
 
 import pytest
 from staged_backends import tiny
 from staged_server import MODEL, connect, events, metrics, post, serving
 
 from perfguard.ladder import Load
+from perfguard_suites.staged_throughput.channel import DirectChannel
+from perfguard_suites.staged_throughput.event_stream import EventStream
+from perfguard_suites.staged_throughput.generate_endpoint import GenerateEndpoint
 from perfguard_suites.staged_throughput.loads import request_body
 from perfguard_suites.staged_throughput.offline import run_endpoint
 from perfguard_suites.staged_throughput.service import Service
@@ -27,7 +32,7 @@ def service() -> Iterator[Service]:
 
 
 def test_openais_own_client_streams(service: Service) -> None:
-    """Completions and chat, streamed by the official client: text piece by piece, finish reason, usage; and its errors."""
+    """Completions and chat, streamed by the official client: text by pieces, finish reason, usage; and its errors."""
     openai = pytest.importorskip("openai", reason="the client's newest versions start at Python 3.11")
     with openai.OpenAI(base_url=service.url, api_key="none", max_retries=0, timeout=60) as client:
         stream = client.completions.create(
@@ -81,6 +86,43 @@ def test_a_stop_text_ends_the_answer_and_frees_the_sequence(service: Service) ->
     assert cut["choices"][0]["text"] == text[: text.index(stop)]
     assert cut["choices"][0]["finish_reason"] == "stop"
     assert cut["usage"]["completion_tokens"] < 40
+
+
+def test_a_stalled_reader_holds_up_nobody() -> None:
+    """One stream's reader takes nothing, not even its first bytes: the other is complete meanwhile, then both are."""
+
+    async def serve() -> None:
+        stack = stack_on(tiny())
+        endpoint = GenerateEndpoint(stack.engine.tokenizer, MODEL, 64)
+        endpoint.scheduler = stack.scheduler(DirectChannel(endpoint.deliver))
+        gates = [asyncio.Event(), asyncio.Event()]
+        sent: list[list[Any]] = [[], []]
+        gates[1].set()
+
+        async def reader(index: int) -> None:
+            async def send(message: MutableMapping[str, Any]) -> None:
+                await gates[index].wait()
+                sent[index].append(message)
+
+            generation = endpoint.accept({"prompt": "abc", "max_tokens": NEW, "ignore_eos": True})
+            stream = EventStream(endpoint, generation, "x", chat=False, usage=False, on_leave=lambda: None)
+            endpoint.submit(generation)
+            await stream({}, asyncio.Event().wait, send)
+
+        tasks = [asyncio.create_task(reader(index)) for index in range(2)]
+        await asyncio.sleep(0)
+        while endpoint.scheduler.turn(wait=False):
+            await asyncio.sleep(0)
+        await asyncio.wait_for(tasks[1], 30)
+        assert (len(sent[0]), tasks[0].done()) == (0, False)
+        assert stack.backend.cells == 0
+        gates[0].set()
+        await asyncio.wait_for(tasks[0], 30)
+        bodies = [b"".join(message["body"] for message in each[1:]) for each in sent]
+        assert bodies[0] == bodies[1]
+        assert len(events(bodies[0])) == NEW + 1
+
+    asyncio.run(serve())
 
 
 def test_sampling_is_reproducible_by_its_seed(service: Service) -> None:

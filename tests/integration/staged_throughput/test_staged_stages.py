@@ -44,7 +44,7 @@ def test_one_schedule_gives_the_same_tokens_in_every_stage(stages: Stages) -> No
 
 
 def test_the_schedule_matters_and_a_recorded_one_is_followed(stages: Stages) -> None:
-    """int8 tokens of another schedule differ, so that the test above could fail; stage 7's own is replayed by stage 0."""
+    """int8 tokens of another schedule differ, so the test above could fail; stage 7's own is replayed by stage 0."""
     served = stages.run(7, LOAD)
     assert dict(stages.run(0, LOAD, served.schedule).tokens) == dict(served.tokens)
     assert dict(stages.run(0, LOAD).tokens) != dict(stages.run(0, LOAD, JUMBLED).tokens)

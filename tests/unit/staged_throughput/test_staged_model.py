@@ -84,7 +84,7 @@ def generate(backend: TorchBackend, arrivals: Sequence[Sequence[int]], slots: Se
 
 
 def test_tokens_are_the_same_batched_or_alone_whatever_joins_or_leaves() -> None:
-    """Eight prompts at once, one by one into a running batch in other slots, and each alone: the same tokens, bit by bit."""
+    """Eight prompts at once, one by one into a running batch in other slots, and each alone: the same tokens."""
     backend = tiny()
     assert backend.invariant, "no number of rows gives this CPU's products the same bits"
     everyone = range(len(PROMPTS))
