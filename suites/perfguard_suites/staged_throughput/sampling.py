@@ -40,7 +40,10 @@ def draw(row: npt.NDArray[np.float32], parameters: SamplingParameters, rng: np.r
         order = np.argsort(-weights, kind="stable")
         before = np.cumsum(weights[order]) - weights[order]
         weights[order[before >= parameters.top_p * weights.sum()]] = 0.0
-    return int(rng.choice(len(weights), p=weights / weights.sum()))
+    total = weights.sum()
+    if not np.isfinite(total):  # logits that are none: not this sequence's neighbours' fault
+        return int(row.argmax())
+    return int(rng.choice(len(weights), p=weights / total))
 
 
 def sample(logits: Logits, parameters: Items[SamplingParameters], rngs: Items[np.random.Generator | None]) -> list[int]:
