@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime, timezone
 
 from perfguard.baselines.model import UNACCOUNTED, BaselineMetric, ProcessRun, rfc3339
+from perfguard.baselines.schema import NON_NEGATIVE
 from perfguard.document import EXACT_KINDS, Account, Case, Metric, Run, check_figure
 from perfguard.errors import BaselineError
 from perfguard.units import check_unit, round_measured
@@ -18,7 +19,8 @@ CaseMetric = tuple[str, str]  # case key, metric name
 def summarise(run: Run, source: str) -> dict[str, dict[CaseMetric, BaselineMetric]]:
     """The metrics of the passed cases of `run`, by suite, each with this run as its one process run.
 
-    `source` is what they call their source; `limit` is the run's. Raises `MeasurementError` for a figure that
+    `source` is what they call their source; `limit` is the run's. Differences that may be negative are left out, since
+    a change is a ratio; a gated one is refused when it is written. Raises `MeasurementError` for a figure that
     is not finite or whose unit does not fit its kind, `BaselineError` for a document without a date.
     """
     found: dict[str, dict[CaseMetric, BaselineMetric]] = {}
@@ -26,7 +28,7 @@ def summarise(run: Run, source: str) -> dict[str, dict[CaseMetric, BaselineMetri
         if case.status != "passed":
             continue
         for metric in case.metrics:
-            if metric.verdict == "broken":
+            if metric.verdict == "broken" or _is_difference(metric):
                 continue
             check_unit(metric.kind, metric.unit, f"{case.key} {metric.name}")
             found.setdefault(case.suite, {})[case.key, metric.name] = BaselineMetric(
@@ -40,6 +42,11 @@ def summarise(run: Run, source: str) -> dict[str, dict[CaseMetric, BaselineMetri
                 limit=metric.limit,
             )
     return found
+
+
+def _is_difference(metric: Metric) -> bool:
+    """A figure below zero of a kind that has none, not gated: a difference of two, of which no change is a ratio."""
+    return not metric.gated and metric.kind in NON_NEGATIVE and metric.ci[0] < 0
 
 
 def process_run_of(case: Case, metric: Metric, run: Run) -> ProcessRun:

@@ -6,7 +6,8 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -79,6 +80,7 @@ def run(options: argparse.Namespace) -> int:
 
     loads = _loads(options)
     _check(options)
+    started = datetime.now(timezone.utc)
     given = {"model": options.model, "timeout_s": options.timeout, "limit_s": options.limit, "key": _key(options)}
     facts = probe(parse_endpoint(options.endpoint, api=options.api, **given), loads[0])
     _say(f"{facts.endpoint.url}, model {facts.endpoint.model}")
@@ -92,8 +94,22 @@ def run(options: argparse.Namespace) -> int:
         same_tokens=False,
     )
     limits = Limits(*(_seconds(getattr(options, f"{name}_ms")) for name in ("ttft", "tpot", "e2e")))
-    _report(options, ladder, limits if str(limits) else None, _notes(facts, ladder, loads))
+    about = {
+        "endpoint": {"url": facts.endpoint.url, "model": facts.endpoint.model},
+        "machine": _machine(),
+        "started": started.isoformat(),
+        "notes": _notes(facts, ladder, loads),
+    }
+    _report(options, ladder, limits if str(limits) else None, about)
     return 0
+
+
+def _machine() -> dict[str, Any]:
+    """The machine of the client, with its class."""
+    from perfguard.baselines.machine import describe, machine_class
+
+    description = describe()
+    return {"class": machine_class(description), **description}
 
 
 def _self_test(rounds: int) -> int:
@@ -107,15 +123,17 @@ def _self_test(rounds: int) -> int:
     return 0 if all(each.right for each in found) else 1
 
 
-def _report(options: argparse.Namespace, ladder: Ladder, limits: Limits | None, notes: Sequence[str]) -> None:
+def _report(options: argparse.Namespace, ladder: Ladder, limits: Limits | None, about: Mapping[str, Any]) -> None:
     from perfguard.ladder.chart import chart
     from perfguard.ladder.document import to_document
     from perfguard.ladder.tables import render
 
+    notes = about["notes"]
     print(render(ladder, limits), end="")
     print("\n".join(notes))
     if options.json is not None:
-        _write(options.json, json.dumps(to_document(ladder, limits) | {"notes": list(notes)}, indent=1) + "\n")
+        document = to_document(ladder, limits) | dict(about)
+        _write(options.json, json.dumps(document, indent=1) + "\n")
     if options.markdown is not None:
         _write(options.markdown, render(ladder, limits, markdown=True) + "".join(f"- {note}\n" for note in notes))
     if options.svg is not None:
@@ -165,6 +183,9 @@ def _check(options: argparse.Namespace) -> None:
         value = getattr(options, name)
         if value is not None and not 0 < value < float("inf"):
             raise OptionError(f"--{name.replace('_', '-')}", f"{value:g} is no time", "give more than 0")
+    for path in (options.json, options.markdown, options.svg):
+        if path is not None and not path.parent.is_dir():  # known before minutes of measurement
+            raise OptionError(str(path), "is in a folder that does not exist", "create it, or give another path")
 
 
 def _key(options: argparse.Namespace) -> str:

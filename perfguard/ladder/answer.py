@@ -50,6 +50,12 @@ class Answer:
         return self.status in FULL
 
     @property
+    def ended(self) -> bool:
+        """Whether the stream has said that it is over, and without an error."""
+        self.read()
+        return self.done and not self.error and not self._malformed
+
+    @property
     def tokens(self) -> int:
         """Tokens generated: the server's count, or else the events that carried text."""
         return self.completion_tokens or len(self.token_s)

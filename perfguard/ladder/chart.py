@@ -8,12 +8,12 @@ from perfguard.ladder.result import Ladder
 
 WIDTH = 860
 LEFT = 190
-PLOT = 300
-GAP = 60
+PLOT = 290
+GAP = 80
 ROW = 34
 TOP = 64
 # Distinct in print and for the colour-blind (Okabe & Ito 2008).
-GAP_COLOUR, DILATION_COLOUR, MIX_COLOUR, BAR_COLOUR = "#0072b2", "#e69f00", "#009e73", "#999999"
+GAP_COLOUR, DILATION_COLOUR, MIX_COLOUR = "#0072b2", "#e69f00", "#009e73"
 STYLE = "font-family: system-ui, sans-serif; font-size: 13px"
 
 
@@ -56,10 +56,11 @@ def _speed_rows(ladder: Ladder) -> list[str]:
         target = next(stage.target for stage in ladder.stages if stage.name == name)
         parts += [
             _text(LEFT - 12, y + 4, name[:24], "end"),
-            _bar(LEFT, y - 7, x(interval.estimate) - LEFT, 14, BAR_COLOUR),
+            _line(LEFT, y, LEFT + PLOT, y, "#eeeeee"),
             _line(x(interval.low), y, x(interval.high), y, "black"),
             *(_line(x(end), y - 5, x(end), y + 5, "black") for end in (interval.low, interval.high)),
-            _text(LEFT + 6, y + 4, f"{interval.estimate:.3f}", fill="white"),
+            f'<circle cx="{x(interval.estimate):.1f}" cy="{y:.1f}" r="4"/>',
+            _text(LEFT + PLOT + 12, y + 4, f"{interval.estimate:.3f}"),
         ]
         if target is not None and begin <= target <= most:
             parts.append(_line(x(target), y - 11, x(target), y + 11, "#d55e00"))

@@ -59,6 +59,7 @@ class Pool:
 
     def __init__(self, endpoint: Endpoint) -> None:
         self.endpoint = endpoint
+        self._tls = endpoint.tls_context()
         self._made: list[Connection] = []
         self._idle: list[Connection] = []
 
@@ -89,7 +90,7 @@ class Pool:
     async def connect(self) -> Connection:
         """A new connection. Raises `EndpointError` where there is none to be had."""
         to = self.endpoint
-        opening = asyncio.get_running_loop().create_connection(self._make, to.host, to.port, ssl=to.tls_context())
+        opening = asyncio.get_running_loop().create_connection(self._make, to.host, to.port, ssl=self._tls)
         try:
             _, connection = await asyncio.wait_for(opening, CONNECT_TIMEOUT_S)
         except asyncio.TimeoutError:
@@ -190,6 +191,8 @@ class _Client:
             except HttpError as error:
                 if connection.answers and not error.received:
                     continue
+                if answer.ended:  # the server closes without the last chunk: rude, and no loss
+                    return answer, begin_s
                 raise self._failed(index, answer.broken(str(error))) from None
             self.pool.give(connection)
             return answer, begin_s

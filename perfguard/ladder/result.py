@@ -1,19 +1,21 @@
 """What a ladder found: paired ratios with intervals, added costs that add up, and the terms of each loss.
 
 All figures are over the rounds that no other process disturbed. Ratios and added costs are medians over rounds of what
-was paired within a round; the terms are means over one set of rounds, so that they add up exactly.
+was paired within a round; the terms are means over one set of rounds, so that they add up exactly. Differences of times
+are given at stage 0's median speed: each round's are scaled by its stage 0, so that a machine that changes its speed
+between rounds changes none of them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from perfguard.errors import LadderError
 from perfguard.ladder.model import Load, Stage, StageRun
-from perfguard.ladder.terms import Terms, profile_of, terms_between
+from perfguard.ladder.terms import Terms, mean_of, profile_of, terms_between
 from perfguard.stats.quantiles import Array, Interval, median_interval
 
 NOISY_SPREAD = 0.03
@@ -102,10 +104,19 @@ class Ladder:
         """The stage below, stage 0 itself for stage 0."""
         return self.names[max(0, self.names.index(name) - 1)]
 
+    @property
+    def scales(self) -> Array:
+        """What times of each round are multiplied by to be at stage 0's median speed, shape (rounds,)."""
+        bottom = self.s_per_token(self.names[0])
+        return np.asarray(np.median(bottom) / bottom)
+
     def added_samples(self, name: str) -> Array:
-        """Seconds per token that a stage added to the one below, of each round; for stage 0 its own time per token."""
+        """Seconds per token that a stage added to the one below, of each round, at stage 0's median speed.
+
+        For stage 0 its own time per token as it was, shape (rounds,).
+        """
         own = self.s_per_token(name)
-        return own if name == self.names[0] else own - self.s_per_token(self.below(name))
+        return own if name == self.names[0] else (own - self.s_per_token(self.below(name))) * self.scales
 
     def added_s_per_token(self, name: str) -> Interval:
         """The median of those with its interval."""
@@ -113,8 +124,8 @@ class Ladder:
 
     @property
     def top_s_per_token(self) -> float:
-        """Median seconds per token of the top stage."""
-        return float(np.median(self.s_per_token(self.names[-1])))
+        """Median seconds per token of the top stage, at stage 0's median speed."""
+        return float(np.median(self.s_per_token(self.names[-1]) * self.scales))
 
     @property
     def unexplained_s(self) -> float:
@@ -131,22 +142,17 @@ class Ladder:
         pairs = list(zip(self.runs(name), self.runs(self.names[0]), strict=True))
         if not all(run.forwards and base.forwards for run, base in pairs):
             return None
-        found = [terms_between(profile_of(run), profile_of(base)) for run, base in pairs]
-        losses = [run.wall_s / run.tokens - base.wall_s / base.tokens for run, base in pairs]
+        scales = self.scales.tolist()
+        found = [
+            terms_between(profile_of(run), profile_of(base)).scaled(scale)
+            for (run, base), scale in zip(pairs, scales, strict=True)
+        ]
+        losses = [
+            (run.wall_s / run.tokens - base.wall_s / base.tokens) * scale
+            for (run, base), scale in zip(pairs, scales, strict=True)
+        ]
         chosen = middle_half(losses)
-
-        def mean(of: Callable[[Terms], float]) -> float:
-            return sum(of(found[i]) for i in chosen) / len(chosen)
-
-        return StageTerms(
-            sum(losses[i] for i in chosen) / len(chosen),
-            Terms(
-                mean(lambda t: t.gap_s),
-                mean(lambda t: t.dilation_s),
-                mean(lambda t: t.mix_s),
-                mean(lambda t: t.unmatched),
-            ),
-        )
+        return StageTerms(sum(losses[i] for i in chosen) / len(chosen), mean_of([found[i] for i in chosen]))
 
     @property
     def spread(self) -> float:

@@ -92,20 +92,20 @@ def check_run(path: Sequence[Stage], run: StageRun) -> None:
     name = path[-1].name
     if not (run.tokens > 0 and run.wall_s > 0):
         raise LadderError(
-            f"stage {name}", f"{run.tokens} tokens in {run.wall_s!r} s", "a run generates tokens in some time"
+            f"ladder: {name}", f"{run.tokens} tokens in {run.wall_s!r} s", "a run generates tokens in some time"
         )
     for stage in path:
         if stage.component and run.calls.get(stage.component, 0) <= 0:
             counted = ", ".join(f"{component} {count}" for component, count in run.calls.items()) or "none"
             raise LadderError(
-                f"stage {name}",
+                f"ladder: {name}",
                 f"{stage.component} was not on the path: it counted no call (counted: {counted})",
                 "a stage that bypasses its component measures something else",
             )
     try:
         profile_of(run)
     except ValueError as error:
-        raise LadderError(f"stage {name}", str(error), "all its times must be of one clock") from None
+        raise LadderError(f"ladder: {name}", str(error), "all its times must be of one clock") from None
 
 
 def _check_tokens(runs: dict[str, StageRun]) -> None:

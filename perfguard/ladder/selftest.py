@@ -89,7 +89,7 @@ def _blame(ladder: Ladder, names: Sequence[str], index: int, delay_s: float, ste
     runs = ladder.runs(_delayed(name, name))
     taken = sum(steps(run) for run in runs)
     if not taken:
-        raise LadderError(f"stage {name}", "no steps", "a delay a step cannot be found in a run that has none")
+        raise LadderError(f"ladder: {name}", "no steps", "a delay a step cannot be found in a run that has none")
     found = dict.fromkeys(names[:index], 0.0)  # they do not contain it
     below: Array = np.zeros(len(runs))
     for each in names[index:]:

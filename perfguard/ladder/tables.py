@@ -23,6 +23,9 @@ from perfguard.stats.quantiles import Interval, median_interval
 from perfguard.units import format_value
 
 MOST_PHASES = 6
+TOLD_UNMATCHED = 0.02
+# Columns of words, flush left.
+WORDS = frozenset({"stage", "component", "verdict", "target", "phases", "batch sizes"})
 NOTHING_S = 1e-12  # what arithmetic leaves
 
 
@@ -42,11 +45,11 @@ class Section:
 
     def text(self) -> str:
         """For a terminal."""
-        return f"{self.title}\n{table(self.headers, self.rows, frozenset(self.headers[1:]))}"
+        return f"{self.title}\n{table(self.headers, self.rows, frozenset(self.headers) - WORDS)}"
 
     def markdown(self) -> str:
         """For a page."""
-        lines = [self.headers, ["---", *(["---:"] * (len(self.headers) - 1))], *self.rows]
+        lines = [self.headers, ["---" if header in WORDS else "---:" for header in self.headers], *self.rows]
         escaped = (" | ".join(cell.replace("|", "\\|") for cell in line) for line in lines)
         return f"{self.title}:\n\n" + "\n".join(f"| {line} |" for line in escaped)
 
@@ -92,6 +95,12 @@ def sentences(ladder: Ladder) -> list[str]:
         f"were disturbed, {set_aside} set aside"
     )
     for name in ladder.names:
+        found = ladder.terms(name)
+        if found is not None and found.terms.unmatched > TOLD_UNMATCHED:
+            told.append(
+                f"{name}: {found.terms.unmatched:.0%} of its forward time is in batch shapes that {ladder.names[0]} "
+                f"never ran, taken to be dilated as the others are"
+            )
         if line := client_line(ladder.runs(name)):
             told.append(f"{name}: {line}")
         if refused := sum(run.refused for run in ladder.runs(name)):

@@ -46,6 +46,10 @@ class Terms:
         """The difference of the walls per token."""
         return self.gap_s + self.dilation_s + self.mix_s
 
+    def scaled(self, factor: float) -> Terms:
+        """All of them by a factor; the share stays."""
+        return Terms(factor * self.gap_s, factor * self.dilation_s, factor * self.mix_s, self.unmatched)
+
 
 @dataclass(frozen=True, slots=True)
 class Profile:
@@ -58,6 +62,17 @@ class Profile:
     def forward_s(self) -> float:
         """Seconds per token in which a pass ran."""
         return sum(seconds for _, seconds in self.shapes.values())
+
+
+def mean_of(found: Sequence[Terms]) -> Terms:
+    """The mean of each term; of one at least."""
+    n = len(found)
+    return Terms(
+        sum(each.gap_s for each in found) / n,
+        sum(each.dilation_s for each in found) / n,
+        sum(each.mix_s for each in found) / n,
+        sum(each.unmatched for each in found) / n,
+    )
 
 
 def exclusive_s(forwards: Sequence[Forward]) -> list[float]:

@@ -148,7 +148,7 @@ class RawServer:
 async def closing(writer: asyncio.StreamWriter) -> AsyncIterator[None]:
     """Close a connection in the end, whoever ended it."""
     try:
-        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
+        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
             yield
     finally:
         writer.transport.abort()

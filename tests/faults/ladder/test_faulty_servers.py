@@ -91,6 +91,7 @@ def test_a_load_that_takes_too_long_is_ended() -> None:
         (["--endpoint", "http://127.0.0.1:{port}", "--concurrency", "1,x"], "'1,x' is no list of numbers"),
         (["--endpoint", "http://127.0.0.1:{port}", "--concurrency", "2,2"], "names one twice"),
         (["--endpoint", "http://127.0.0.1:{port}", "--concurrency", "1,2", "--rate", "5"], "sweep one of the two"),
+        (["--endpoint", "http://127.0.0.1:{port}", "--svg", "no/such/x.svg"], "in a folder that does not exist"),
         (["--endpoint", "http://127.0.0.1:{port}", "--timeout", "nan"], "--timeout: nan is no time"),
         (["--endpoint", "http://127.0.0.1:{port}", "--key-env", "NO_SUCH_KEY"], "NO_SUCH_KEY: holds no key"),
     ],

@@ -122,8 +122,9 @@ CHUNKS = b"".join(b"%x;x=y\r\n%b\r\n" % (len(part), part) for part in (BODY[:7],
         HEAD + b"Transfer-Encoding: chunked\r\n\r\n" + CHUNKS,
         HEAD + b"Content-Length: %d\r\n\r\n" % len(BODY) + BODY,
         HEAD + b"Connection: close\r\n\r\n" + BODY,
+        HEAD + b"Transfer-Encoding: chunked\r\n\r\n" + CHUNKS.partition(b"0\r\nT")[0],
     ],
-    ids=["chunked", "length", "until-close"],
+    ids=["chunked", "length", "until-close", "no-last-chunk"],
 )
 def test_every_framing_of_an_answer_is_understood_byte_by_byte(answer: bytes) -> None:
     """Chunks with extensions and trailers, a length, or a close at the end; interim answers before any."""

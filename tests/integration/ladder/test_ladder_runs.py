@@ -89,6 +89,8 @@ def test_the_command_measures_a_server(tmp_path: Path, capsys: pytest.CaptureFix
     assert "round 3/3: tokens/s concurrency 1" in told.err
     found = json.loads(files["json"].read_text())
     assert (found["schema"], found["rounds"]["n"]) == ("perfguard.ladder/1", 3)
+    assert found["endpoint"]["model"] == "good"
+    assert found["machine"]["class"]
     assert [stage["name"] for stage in found["stages"]] == ["concurrency 1", "concurrency 4"]
     for stage in found["stages"]:
         assert stage["tokens_per_run"] == 24
@@ -130,4 +132,4 @@ def test_the_same_file_is_an_ordinary_test(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(test_stack=LADDER_FILE.format(bypassed=False), test_cheat=LADDER_FILE.format(bypassed=True))
     done = pytester.runpytest_subprocess("-p", "no:cacheprovider", timeout=60)
     done.assert_outcomes(passed=3, errors=3)
-    done.stdout.fnmatch_lines(["*LadderError: stage stage1: Engine was not on the path: it counted no call*"])
+    done.stdout.fnmatch_lines(["*LadderError: ladder: stage1: Engine was not on the path: it counted no call*"])

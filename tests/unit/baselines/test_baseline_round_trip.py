@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from perfguard import baselines
 from perfguard.baselines.reader import file_of, suite_of
+from perfguard.baselines.summary import summarise
 from perfguard.document import Case, Metric
 from perfguard.errors import BaselineError, MeasurementError
 from perfguard.units import round_measured
@@ -288,3 +289,9 @@ def test_no_folder_is_no_baselines(tmp_path: Path) -> None:
     """A project's first run is not an error."""
     stored = baselines.load(tmp_path / "none", CLASS)
     assert (stored.count(), stored.other_classes) == (0, ())
+
+
+def test_a_difference_below_zero_is_no_baseline() -> None:
+    """Of an ungated time that may be negative no change is a ratio: it is left out, and the rest is stored."""
+    added = time_metric(-1e-6, name="added_s", gated=False, ci=(-2e-6, 1e-6))
+    assert set(summarise(run(case(time_metric(), added)), "here")[SUITE]) == {(KEY, "time")}

@@ -58,6 +58,11 @@ def test_a_machine_that_changes_speed_between_rounds_changes_no_ratio() -> None:
     for name in ladder.names:
         assert ladder.over_stage0(name).estimate == pytest.approx(steady.over_stage0(name).estimate)
         assert ladder.over_stage0(name).low == pytest.approx(steady.over_stage0(name).high)
+    top, median_s = ladder.terms("stage 4"), ladder.added_s_per_token("stage 0").estimate
+    assert top is not None
+    assert top.loss_s == pytest.approx(median_s * (1 / ladder.over_stage0("stage 4").estimate - 1))
+    assert top.residual_s == pytest.approx(0, abs=1e-12)
+    assert ladder.unexplained_fraction < 1e-9
     assert ladder.spread > 0.03
     assert "stage 0 itself spreads" in ladder.noisy
     assert {ladder.verdict(name) for name in ladder.names} == {"noisy"}
@@ -136,8 +141,8 @@ def test_rounds_end_when_the_ratios_are_known() -> None:
     [
         ([], "no stages"),
         ([Stage("a", "", lambda _: StageRun(1.0, 1, ()))] * 2, "two stages of one name"),
-        ([Stage("a", "", lambda _: StageRun(1.0, 0, ()))], "stage a: 0 tokens in 1.0 s"),
-        ([Stage("a", "", lambda _: StageRun(0.0, 5, ()))], "stage a: 5 tokens in 0.0 s"),
+        ([Stage("a", "", lambda _: StageRun(1.0, 0, ()))], "ladder: a: 0 tokens in 1.0 s"),
+        ([Stage("a", "", lambda _: StageRun(0.0, 5, ()))], "ladder: a: 5 tokens in 0.0 s"),
         (
             [Stage("a", "", lambda _: StageRun(1.0, 5, ())), Stage("b", "", lambda _: StageRun(1.0, 6, ()))],
             "different numbers of tokens: .*b 6",
