@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Awaitable, Callable, MutableMapping
+import types
+from collections.abc import Awaitable, Callable, Coroutine, Generator, MutableMapping
 from typing import Any
 
 from perfguard_suites.staged_throughput.generate_endpoint import GenerateEndpoint
@@ -13,7 +14,7 @@ from perfguard_suites.staged_throughput.generation import Generation
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+Send = Callable[[MutableMapping[str, Any]], Coroutine[Any, Any, None]]
 
 _HEADERS = [(b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-store")]
 _encode = json.encoder.encode_basestring_ascii  # a JSON string, without an encoder object around it
@@ -22,8 +23,9 @@ _encode = json.encoder.encode_basestring_ascii  # a JSON string, without an enco
 class EventStream:
     """The ASGI answer to one streaming request. A reader that does not keep up holds back nothing but itself.
 
-    `on_leave` is called when the reader goes before the end. Bytes are made where the token arrives and written by this
-    answer's own task, which may wait for its reader.
+    `on_leave` is called when the reader goes before the end. Bytes are made and, while the reader keeps up, written
+    where the token arrives: to wake a task for each of them would cost as much again. Once a write has to wait for its
+    reader, this answer's own task takes it over, and what comes meanwhile.
     """
 
     def __init__(
@@ -39,6 +41,8 @@ class EventStream:
         self._endpoint, self._generation = endpoint, generation
         self._parts: list[bytes] = []
         self._wake: asyncio.Future[None] | None = None
+        self._send: Send | None = None
+        self._held: Awaitable[None] | None = None
         self._ended = self._gone = False
         self._usage, self._on_leave = usage, on_leave
         kind = "chat.completion.chunk" if chat else "text_completion"
@@ -61,7 +65,12 @@ class EventStream:
         watch = asyncio.ensure_future(self._watch(receive))
         try:
             await send({"type": "http.response.start", "status": 200, "headers": _HEADERS})
+            self._send = send
             while not self._gone:
+                if self._held is not None:
+                    held, self._held = self._held, None
+                    await held
+                    continue
                 if not self._parts and not self._ended:
                     self._wake = asyncio.get_running_loop().create_future()
                     await self._wake
@@ -85,11 +94,25 @@ class EventStream:
         self._rouse()
 
     def _take(self, text: str, finish: str) -> None:
-        if not finish:
-            self._parts.append(f"{self._before}{_encode(text)}{self._after}".encode())
-        else:
+        if finish:
             self._parts.append(self._last(text, finish))
             self._ended = True
+            self._rouse()
+            return
+        data = f"{self._before}{_encode(text)}{self._after}".encode()
+        if self._wake is None or self._wake.done() or self._send is None:
+            self._parts.append(data)  # the task is about to write, or at it
+        else:
+            self._write(self._send, data)
+
+    def _write(self, send: Send, data: bytes) -> None:
+        """Begin to write here; what has to wait goes on in the task."""
+        coroutine = send({"type": "http.response.body", "body": data, "more_body": True})
+        try:
+            waiting = coroutine.send(None)
+        except StopIteration:
+            return
+        self._held = _resumed(coroutine, waiting)
         self._rouse()
 
     def _rouse(self) -> None:
@@ -107,6 +130,17 @@ class EventStream:
         if self._usage:
             parts += f'{self._head},"choices":[],"usage":{json.dumps(usage_of(self._generation))}}}\n\n'
         return f"{parts}data: [DONE]\n\n".encode()
+
+
+@types.coroutine
+def _resumed(coroutine: Coroutine[Any, Any, None], waiting: Any) -> Generator[Any, None, None]:
+    """The rest of a coroutine that waits for `waiting`, to be awaited by a task."""
+    while True:
+        yield waiting
+        try:
+            waiting = coroutine.send(None)
+        except StopIteration:
+            return
 
 
 def usage_of(generation: Generation) -> dict[str, int]:
