@@ -24,8 +24,8 @@ class EventStream:
     """The ASGI answer to one streaming request. A reader that does not keep up holds back nothing but itself.
 
     `on_leave` is called when the reader goes before the end. Bytes are made and, while the reader keeps up, written
-    where the token arrives: to wake a task for each of them would cost as much again. Once a write has to wait for its
-    reader, this answer's own task takes it over, and what comes meanwhile.
+    where the token arrives, without waking a task for each. Once a write has to wait for its reader, this answer's own
+    task takes it over, and what comes meanwhile.
     """
 
     def __init__(
