@@ -10,7 +10,7 @@ WORKERS ?= 2
 .DEFAULT_GOAL := help
 QUALITY ?=
 QUALITY_VENV ?= .venv-quality
-.PHONY: help venv perf test lint dashboard baselines quality goals long bisect kills docs-pictures clean
+.PHONY: help venv perf test lint dashboard baselines quality goals long bisect kills gemm-exact docs-pictures clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -62,6 +62,9 @@ bisect: $(STAMP)  ## a bisect of 64 commits with an 8 % slowdown, measured for r
 
 kills: $(STAMP)  ## sixty kills of a transport peer at random moments
 	$(BIN)/python -m perfguard_suites.transport.kill_test --kills 60
+
+gemm-exact: $(STAMP)  ## the simulator's GEMM search against the plain loop on whole devices (an hour; ARGS='--shapes 20')
+	$(BIN)/python tools/gemm_exact.py $(ARGS)
 
 clean:  ## remove the environment and all that was built
 	rm -rf $(VENV) $(QUALITY_VENV) build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache perf.pgrun

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from perfguard import __version__
-from perfguard.commands import baseline, bisect, compare, dashboard, diagnose, importing, ladder, machine
+from perfguard.commands import baseline, bisect, compare, dashboard, diagnose, importing, ladder, machine, overlap
 from perfguard.errors import PerfguardError
 
 INTERRUPTED = 2
@@ -31,12 +31,13 @@ examples:
   perfguard baseline accept now.json             make a run part of the baselines
   perfguard diagnose transport                   where the time of a transport goes, and what to do about it
   perfguard ladder --endpoint URL --model M      what a running server's clients see: tokens/s, latencies
+  perfguard overlap trace.json.gz                what ran at once in a profiler's trace, and what stood idle
   perfguard dashboard                            watch a run live, or replay a recording
 
 exit status: 0 fine; 1 something got slower; 2 interrupted; 4 a bad option or an unreadable file
 """
 
-COMMANDS = (baseline, bisect, compare, importing, ladder, machine)
+COMMANDS = (baseline, bisect, compare, importing, ladder, machine, overlap)
 # Their arguments belong to whoever provides the verb, `--help` included.
 PLUGGED = {"diagnose": diagnose, "dashboard": dashboard}
 

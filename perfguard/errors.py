@@ -36,6 +36,10 @@ class DocumentError(PerfguardError):
     """A run document (JSON) that is not one."""
 
 
+class TraceError(PerfguardError):
+    """A profiler's trace that cannot be read or makes no sense: truncated, of another format, clocks mixed."""
+
+
 class EventError(PerfguardError):
     """A frame or recording that is not a perfguard event: truncated, oversized, of another version, garbage."""
 

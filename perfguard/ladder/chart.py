@@ -12,6 +12,7 @@ PLOT = 290
 GAP = 80
 ROW = 34
 TOP = 64
+LABEL = 40
 # Distinct in print and for the colour-blind (Okabe & Ito 2008).
 GAP_COLOUR, DILATION_COLOUR, MIX_COLOUR = "#0072b2", "#e69f00", "#009e73"
 STYLE = "font-family: system-ui, sans-serif; font-size: 13px"
@@ -20,18 +21,19 @@ STYLE = "font-family: system-ui, sans-serif; font-size: 13px"
 def chart(ladder: Ladder) -> str:
     """The SVG document."""
     names = ladder.names
-    height = TOP + ROW * len(names) + 56
+    known = any(ladder.terms(name) is not None for name in names[1:])
+    height = TOP + ROW * len(names) + (56 if known else 16)
     box = f'viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" style="{STYLE}"'
     body = [
         f'<svg xmlns="http://www.w3.org/2000/svg" {box} role="img" aria-label="{escape(_summary(ladder))}">',
         f'<rect width="{WIDTH}" height="{height}" fill="white"/>',
         _text(LEFT, 24, f"speed over {names[0]}", bold=True),
-        _text(LEFT + PLOT + GAP, 24, f"loss against {names[0]}, µs per token", bold=True),
         *_speed_rows(ladder),
-        *_loss_rows(ladder),
-        *_legend(height - 18),
-        "</svg>",
     ]
+    if known:
+        title = _text(LEFT + PLOT + GAP, 24, f"loss against {names[0]}, µs per token", bold=True)
+        body += [title, *_loss_rows(ladder), *_legend(height - 18)]
+    body.append("</svg>")
     return "\n".join(body) + "\n"
 
 
@@ -50,7 +52,8 @@ def _speed_rows(ladder: Ladder) -> list[str]:
         return LEFT + PLOT * (value - begin) / (most - begin)
 
     parts = [_line(x(1.0), TOP - 8, x(1.0), TOP + ROW * len(found), "#cccccc"), _text(x(1.0), TOP - 14, "1", "middle")]
-    parts.append(_text(LEFT, TOP - 14, f"{begin:.2f}"))
+    if x(1.0) - LEFT > LABEL:
+        parts.append(_text(LEFT, TOP - 14, f"{begin:.2f}"))
     for index, (name, interval) in enumerate(found.items()):
         y = TOP + ROW * index + ROW / 2
         target = next(stage.target for stage in ladder.stages if stage.name == name)

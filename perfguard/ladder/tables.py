@@ -77,7 +77,7 @@ def sentences(ladder: Ladder) -> list[str]:
     n = len(ladder.kept)
     confidence = ladder.over(ladder.names[-1], ladder.names[0]).confidence
     told = []
-    if len(ladder.names) > 1:
+    if len(ladder.names) > 1 and _of_components(ladder):
         told.append(
             f"time per token of {ladder.names[-1]} {_us(ladder.top_s_per_token)} = {ladder.names[0]} "
             f"{_us(ladder.added_s_per_token(ladder.names[0]).estimate)} + added "
@@ -127,14 +127,19 @@ def _speeds(ladder: Ladder) -> Section:
 
 def _against(ladder: Ladder, name: str) -> list[str]:
     if name == ladder.names[0]:
-        return ["1", "", _us(ladder.added_s_per_token(name).estimate), ""]
+        return ["1", "", _us(ladder.added_s_per_token(name).estimate) if _of_components(ladder) else "", ""]
     verdict = ladder.verdict(name)
     return [
         _figure(ladder.over_stage0(name), 3),
         _figure(ladder.over_previous(name), 3),
-        _us_interval(ladder.added_s_per_token(name)),
+        _us_interval(ladder.added_s_per_token(name)) if _of_components(ladder) else "",
         f"{GLYPHS[verdict]} {verdict}",
     ]
+
+
+def _of_components(ladder: Ladder) -> bool:
+    """Whether its stages add components; those of a sweep are loads, whose differences are no costs."""
+    return any(stage.component for stage in ladder.stages)
 
 
 def _target(ladder: Ladder, name: str, target: float | None) -> str:
@@ -158,7 +163,7 @@ def _losses(ladder: Ladder) -> Section:
             [
                 name,
                 *(_us(s) for s in (found.loss_s, found.terms.gap_s, found.terms.dilation_s, found.terms.mix_s)),
-                "" if gap is None else _us(gap.estimate),
+                "" if gap is None else _us_range(gap),
                 f"{steps(runs):g}",
                 "" if occupancy is None else f"{occupancy:.2f}",
                 *("" if speed is None else f"{speed:.0f}" for speed in speeds),
@@ -222,6 +227,11 @@ def _us_interval(interval: Interval) -> str:
     low, high = 1e6 * interval.low, 1e6 * interval.high
     told = f"{1e6 * interval.estimate:+.1f} µs"
     return told if interval.confidence <= 0 else f"{told} [{low:+.1f}, {high:+.1f}]"
+
+
+def _us_range(interval: Interval) -> str:
+    told = f"{1e6 * interval.estimate:.1f} µs"
+    return told if interval.confidence <= 0 else f"{told} [{1e6 * interval.low:.1f}, {1e6 * interval.high:.1f}]"
 
 
 def _ms(found: Quantiles | None) -> str:

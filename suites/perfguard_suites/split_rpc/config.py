@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from perfguard_suites.config_json import Figures, read_config
 from perfguard_suites.split_rpc.errors import ConfigurationError
 
 MAX_EXTENT = 1 << 20
-MAX_FILE_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,22 +120,13 @@ def config_of(name: str) -> ModelConfig:
 def from_checkpoint(folder: Path) -> ModelConfig:
     """The configuration in a Hugging Face checkpoint's config.json. Raises `ConfigurationError` naming file and key."""
     path = folder / "config.json"
-    try:
-        if path.stat().st_size > MAX_FILE_BYTES:
-            raise ConfigurationError(str(path), f"is larger than {MAX_FILE_BYTES} bytes")
-        raw = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigurationError(str(path), f"cannot be read: {error}", "give a checkpoint folder") from error
-    except ValueError as error:
-        raise ConfigurationError(str(path), f"is not JSON: {error}") from error
-    if not isinstance(raw, dict):
-        raise ConfigurationError(str(path), "is not a JSON object")
+    raw = read_config(path, ConfigurationError)
     return from_hugging_face(raw, folder.name, str(path))
 
 
 def from_hugging_face(raw: Mapping[str, Any], name: str, source: str) -> ModelConfig:
     """A configuration from the keys of config.json, of transformers 4 or 5. Raises `ConfigurationError`."""
-    reader = _Reader(raw, source)
+    reader = Figures(raw, source, ConfigurationError)
     if raw.get("model_type") != "llama":
         raise ConfigurationError(f"{source}: model_type", f"{raw.get('model_type')!r:.60} is not 'llama'")
     for key in ("attention_bias", "mlp_bias"):
@@ -153,8 +143,8 @@ def from_hugging_face(raw: Mapping[str, Any], name: str, source: str) -> ModelCo
         hidden=hidden,
         layers=reader.integer("num_hidden_layers"),
         heads=heads,
-        kv_heads=reader.integer("num_key_value_heads", heads),
-        head_dim=reader.integer("head_dim", hidden // max(heads, 1)),
+        kv_heads=reader.integer("num_key_value_heads", default=heads),
+        head_dim=reader.integer("head_dim", default=hidden // max(heads, 1)),
         intermediate=reader.integer("intermediate_size"),
         vocabulary=reader.integer("vocab_size"),
         max_positions=reader.integer("max_position_embeddings"),
@@ -171,32 +161,10 @@ def _rope_scaling(rope: Mapping[str, Any], source: str) -> RopeScaling | None:
         return None
     if kind != "llama3":
         raise ConfigurationError(f"{source}: rope_type", f"{kind!r:.60} is neither 'default' nor 'llama3'")
-    reader = _Reader(rope, f"{source}: rope_parameters")
+    reader = Figures(rope, f"{source}: rope_parameters", ConfigurationError)
     return RopeScaling(
         reader.number("factor"),
         reader.number("low_freq_factor"),
         reader.number("high_freq_factor"),
         reader.integer("original_max_position_embeddings"),
     )
-
-
-class _Reader:
-    """Figures out of a JSON object, each checked."""
-
-    def __init__(self, raw: Mapping[str, Any], source: str) -> None:
-        self._raw = raw
-        self._source = source
-
-    def integer(self, key: str, default: int | None = None) -> int:
-        value = self._raw.get(key)
-        if value is None and default is not None:
-            return default
-        if type(value) is not int:
-            raise ConfigurationError(f"{self._source}: {key}", f"{value!r:.60} is not an integer")
-        return value
-
-    def number(self, key: str) -> float:
-        value = self._raw.get(key)
-        if not isinstance(value, int | float) or isinstance(value, bool) or not value > 0:
-            raise ConfigurationError(f"{self._source}: {key}", f"{value!r:.60} is not a positive number")
-        return float(value)

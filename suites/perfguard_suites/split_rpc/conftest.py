@@ -11,7 +11,9 @@ from perfguard_suites.split_rpc.threads import let_idle_threads_sleep
 # Before anything here imports torch; where something else did, its threads may spin, and the report says so.
 THREADS_SLEEP = let_idle_threads_sleep()
 
-from perfguard_suites.split_rpc import cuda_ipc  # noqa: E402 - see above
+import torch  # noqa: E402 - see above
+
+from perfguard_suites.split_rpc import cuda_ipc  # noqa: E402
 from perfguard_suites.split_rpc.field import Field, FieldPlan, measure  # noqa: E402
 from perfguard_suites.split_rpc.server import ModelSource  # noqa: E402
 from perfguard_suites.split_rpc.variants import QUICK, VARIANTS  # noqa: E402
@@ -40,13 +42,16 @@ def profile_of(config: pytest.Config) -> str:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """`variant` runs over the profile's variants; `work`, the model and request, is part of every case's name."""
+    """`variant` runs over the profile's variants; `work`, model, request and the server's GPU, is in all names.
+
+    So ratios of a GPU's server are not compared with those of a CPU's.
+    """
     profile = profile_of(metafunc.config)
     if "variant" in metafunc.fixturenames:
         metafunc.parametrize("variant", NAMES[profile])
     if "work" in metafunc.fixturenames:
-        plan = PLANS[profile]
-        metafunc.parametrize("work", [f"{plan.source.model}-{plan.prompt}+{plan.steps}"])
+        plan, device = PLANS[profile], "-cuda" if torch.cuda.is_available() else ""
+        metafunc.parametrize("work", [f"{plan.source.model}-{plan.prompt}+{plan.steps}{device}"])
 
 
 @pytest.fixture(scope="session")

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
-import selectors
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from time import perf_counter
 from typing import IO
 
+from perfguard_suites.child import NotReadyError, first_words
 from perfguard_suites.split_rpc.client import RpcClient
 from perfguard_suites.split_rpc.errors import ServerFailed
 from perfguard_suites.split_rpc.server import ModelSource
@@ -22,7 +20,6 @@ from perfguard_suites.transport.channel import Scalar
 from perfguard_suites.transport.connect import DEFAULT_CAPACITY_BYTES, connect
 from perfguard_suites.transport.shm_doorbell import DEFAULT_SPIN_US
 
-_STDERR_BYTES = 4000
 _STOP_TIMEOUT_S = 5.0
 
 
@@ -74,7 +71,7 @@ class SplitServer:
                 env=child_environment(),
             )
             try:
-                said = _read_line(process, self.settings.startup_timeout_s, complaints)
+                said = _endpoints_of(process, self.settings.startup_timeout_s, complaints)
             except BaseException:
                 _kill(process)
                 raise
@@ -150,32 +147,15 @@ def check_health(health: Mapping[str, Scalar], digest: str) -> None:
         )
 
 
-def _read_line(process: subprocess.Popen[bytes], timeout_s: float, complaints: IO[bytes]) -> dict[str, str]:
-    deadline_s = perf_counter() + timeout_s
-    line = b""
-    assert process.stdout is not None
-    with selectors.DefaultSelector() as selector:
-        selector.register(process.stdout, selectors.EVENT_READ)
-        while not line.endswith(b"\n"):
-            left_s = deadline_s - perf_counter()
-            if left_s <= 0 or not selector.select(left_s):
-                raise _failed(process, f"did not start within {timeout_s} s", complaints)
-            chunk = os.read(process.stdout.fileno(), 4096)
-            if not chunk:
-                process.wait(_STOP_TIMEOUT_S)
-                raise _failed(process, f"ended with status {process.returncode} before it was ready", complaints)
-            line += chunk
+def _endpoints_of(process: subprocess.Popen[bytes], timeout_s: float, complaints: IO[bytes]) -> dict[str, str]:
+    culprit = f"server process {process.pid}"
     try:
-        endpoints = json.loads(line)["endpoints"]
-        return {str(kind): str(endpoint) for kind, endpoint in endpoints.items()}
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise _failed(process, f"printed {line!r:.200} instead of its endpoints", complaints) from error
-
-
-def _failed(process: subprocess.Popen[bytes], problem: str, complaints: IO[bytes]) -> ServerFailed:
-    complaints.seek(max(complaints.seek(0, os.SEEK_END) - _STDERR_BYTES, 0))
-    said = complaints.read().decode(errors="replace").strip()
-    return ServerFailed(f"server process {process.pid}", problem, f"it said: {said or 'nothing'}")
+        endpoints = first_words(process, "endpoints", timeout_s, complaints)
+    except NotReadyError as error:
+        raise ServerFailed(culprit, error.problem, error.said) from error
+    if not isinstance(endpoints, dict):
+        raise ServerFailed(culprit, f"printed {endpoints!r:.200} for its endpoints", "is it another program?")
+    return {str(kind): str(endpoint) for kind, endpoint in endpoints.items()}
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:

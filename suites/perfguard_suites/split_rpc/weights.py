@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from perfguard_suites.split_rpc.config import MAX_FILE_BYTES, ModelConfig
+from perfguard_suites.config_json import MAX_FILE_BYTES
+from perfguard_suites.split_rpc.config import ModelConfig
 from perfguard_suites.split_rpc.errors import CheckpointError
 
 if TYPE_CHECKING:

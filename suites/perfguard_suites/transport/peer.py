@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
-import selectors
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
-from time import perf_counter
-from typing import IO
 
+from perfguard_suites.child import NotReadyError, first_words
 from perfguard_suites.transport.channel import Channel
 from perfguard_suites.transport.connect import DEFAULT_CAPACITY_BYTES, connect
 from perfguard_suites.transport.errors import ChannelUnavailable
 from perfguard_suites.transport.shm_doorbell import DEFAULT_SPIN_US
 
 _STOP_TIMEOUT_S = 2.0
-_STDERR_BYTES = 4000
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +64,10 @@ def server_process(
     with tempfile.TemporaryFile() as complaints:
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=complaints)
         try:
-            endpoint = _read_endpoint(process, startup_timeout_s, complaints)
+            try:
+                endpoint = str(first_words(process, "endpoint", startup_timeout_s, complaints))
+            except NotReadyError as error:
+                raise ChannelUnavailable(f"server process {process.pid}", error.problem, error.said) from error
             yield ServerProcess(process, endpoint)
         finally:
             _end(process)
@@ -95,32 +94,6 @@ def peer(
             yield channel
         finally:
             channel.close()
-
-
-def _read_endpoint(process: subprocess.Popen[bytes], timeout_s: float, complaints: IO[bytes]) -> str:
-    deadline_s = perf_counter() + timeout_s
-    line = b""
-    assert process.stdout is not None
-    with selectors.DefaultSelector() as selector:
-        selector.register(process.stdout, selectors.EVENT_READ)
-        while not line.endswith(b"\n"):
-            left_s = deadline_s - perf_counter()
-            if left_s <= 0 or not selector.select(left_s):
-                raise _no_server(process, f"did not start within {timeout_s} s", complaints)
-            chunk = os.read(process.stdout.fileno(), 4096)
-            if not chunk:
-                raise _no_server(process, "ended before it was ready", complaints)
-            line += chunk
-    try:
-        return str(json.loads(line)["endpoint"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise _no_server(process, f"printed {line!r:.200} instead of its endpoint", complaints) from error
-
-
-def _no_server(process: subprocess.Popen[bytes], problem: str, complaints: IO[bytes]) -> ChannelUnavailable:
-    complaints.seek(max(complaints.seek(0, os.SEEK_END) - _STDERR_BYTES, 0))
-    said = complaints.read().decode(errors="replace").strip()
-    return ChannelUnavailable(f"server process {process.pid}", problem, f"it said: {said or 'nothing'}")
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

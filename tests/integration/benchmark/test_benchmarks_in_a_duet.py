@@ -31,7 +31,7 @@ def test_both_styles_are_compared_in_turn(project: Project) -> None:
     _git(project.path, "add", "-A")
     _git(project.path, "commit", "-q", "-m", "reference")
     project.tests(SUITE.format(seconds=0.004))
-    document = project.measure("--perfguard-against=HEAD", status=1)
+    document = project.measure("--perfguard-against=HEAD", "--perfguard-alpha=10%", status=1)
     verdicts = {case["id"].split("::")[1]: case["metrics"][0]["verdict"] for case in document["cases"]}
     assert verdicts == {"test_call": "slower", "test_pedantic": "slower"}
 

@@ -247,12 +247,15 @@ def test_ini_keys_do_what_the_options_do(project: Project) -> None:
 
 
 def test_baselines_keep_one_summary_per_run(project: Project) -> None:
-    """Twelve updates leave the last ten process runs, portable and absolute apart."""
-    for _ in range(12):
-        project.run("--perfguard-update", "-k", "ratio")
+    """An update of a full file leaves the last ten process runs, portable and absolute apart."""
+    project.run("--perfguard-update", "-k", "ratio")
     portable = list((project.path / "baselines" / "portable").glob("*.toml"))
     absolute = [p for p in (project.path / "baselines").glob("*/*.toml") if p.parent.name != "portable"]
     assert len(portable) == len(absolute) == 1
+    for file in (*portable, *absolute):
+        lines = file.read_text().splitlines(keepends=True)
+        file.write_text("".join(11 * line if line.lstrip().startswith("{ date =") else line for line in lines))
+    project.run("--perfguard-update", "-k", "ratio")
     assert portable[0].read_text().count("{ date =") == 10
     assert "two_over_one" in portable[0].read_text()
 
