@@ -1,0 +1,26 @@
+"""What a batch gains: the scheduler at concurrency 8 against one sequence alone."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from perfguard.ladder import Load
+from perfguard_suites.staged_throughput.stages import Stages
+
+BATCH = 8
+
+
+def batch_gain(stages: Stages, load: Load, rounds: int) -> tuple[float, ...]:
+    """Tokens per second of stage 5 at concurrency 8 over concurrency 1, in turn, of each round.
+
+    A sequence alone is computed as fast as it can be: not filled up to the rows that give equal bits.
+    """
+    alone = replace(load, requests=1, concurrency=1)
+    together = replace(load, requests=BATCH, concurrency=BATCH)
+    gains = []
+    for _ in range(rounds):
+        batch = stages.run(5, together).run
+        with stages.backend.unfilled():
+            one = stages.run(5, alone).run
+        gains.append((batch.tokens / batch.wall_s) / (one.tokens / one.wall_s))
+    return tuple(gains)

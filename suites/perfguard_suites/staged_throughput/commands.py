@@ -1,0 +1,106 @@
+"""The command line: `serve` answers OpenAI's API on a port, `ladder` measures all stages and prints the tables."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from perfguard.errors import PerfguardError
+from perfguard.ladder import Load, measure
+from perfguard_suites.staged_throughput.backend import Backend
+from perfguard_suites.staged_throughput.config import PROFILES
+from perfguard_suites.staged_throughput.interpreter import steady
+from perfguard_suites.staged_throughput.linear import DTYPES
+
+_SERVE = "Answer OpenAI's completions on a port until SIGTERM, then drain; prints one JSON line with the URL."
+_LADDER = "Measure stages 0 to 7 in turn and print where tokens per second are lost."
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a verb; a problem is one line on stderr and its exit status."""
+    parser = argparse.ArgumentParser(prog="python -m perfguard_suites.staged_throughput", description=__doc__)
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="serve|ladder")
+    serve = verbs.add_parser("serve", help=_SERVE, description=_SERVE)
+    serve.add_argument("--host", default="127.0.0.1")
+    serve.add_argument("--port", type=int, default=8000, help="0 for any free one")
+    serve.add_argument("--max-queue", type=int, default=256, help="requests that may wait (default: %(default)s)")
+    ladder = verbs.add_parser("ladder", help=_LADDER, description=_LADDER)
+    for name in ("requests", "concurrency", "prompt_tokens", "new_tokens"):
+        default = Load.__dataclass_fields__[name].default
+        ladder.add_argument(f"--{name.replace('_', '-')}", type=int, default=default, help="default: %(default)s")
+    ladder.add_argument("--budget", type=float, default=180.0, metavar="S", help="default: %(default)s s")
+    ladder.add_argument("--rounds", type=int, help="instead of as many as the budget allows")
+    ladder.add_argument("--chart", type=Path, metavar="FILE.svg", help="write the chart there")
+    ladder.add_argument("--markdown", action="store_true", help="the tables in Markdown")
+    for verb in (serve, ladder):
+        _add_backend(verb)
+    options = parser.parse_args(arguments)
+    try:
+        return (_run_server if options.verb == "serve" else _run_ladder)(options)
+    except PerfguardError as error:
+        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        return error.exit_status
+    except KeyboardInterrupt:
+        return 130
+
+
+def _add_backend(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--profile", default="small", help=f"one of {', '.join(PROFILES)} (default: %(default)s)")
+    parser.add_argument("--dtype", default="fp32", choices=DTYPES, help="default: %(default)s")
+    parser.add_argument("--slots", type=int, default=8, help="sequences at once (default: %(default)s)")
+    parser.add_argument("--capacity", type=int, default=128, help="positions of each (default: %(default)s)")
+    parser.add_argument("--threads", type=int, default=0, help="of the model (default: cores - 1)")
+
+
+def _backend(options: argparse.Namespace) -> Backend:
+    from perfguard_suites.staged_throughput.torch_backend import torch_backend
+
+    return torch_backend(
+        options.profile,
+        options.dtype,
+        slots=options.slots,
+        capacity=options.capacity,
+        threads=options.threads,
+    )
+
+
+def _run_server(options: argparse.Namespace) -> int:
+    from perfguard_suites.staged_throughput.service import Service
+    from perfguard_suites.staged_throughput.stack import stack_on
+
+    backend = _backend(options)
+    backend.recording = False
+    stack = stack_on(backend)
+    service = Service(
+        stack, f"staged-{options.profile}", host=options.host, port=options.port, max_queue=options.max_queue
+    )
+    service.scheduler.batches.steps = None
+    print(json.dumps({"url": service.url, "model": service.endpoint.model, "backend": backend.name}), flush=True)
+    with stack.engine, steady():
+        service.run()
+    return 0
+
+
+def _run_ladder(options: argparse.Namespace) -> int:
+    from perfguard.ladder.chart import chart
+    from perfguard.ladder.tables import render
+    from perfguard_suites.staged_throughput.stages import Stages
+
+    load = Load(options.requests, options.concurrency, options.prompt_tokens, options.new_tokens)
+    stages = Stages(_backend(options))
+    with stages.serving():
+        found = measure(
+            stages.ladder(),
+            load,
+            rounds=options.rounds,
+            budget_s=options.budget,
+            say=lambda text: print(text, file=sys.stderr, flush=True),
+        )
+    print(f"{options.profile}, {stages.backend.name}, {stages.backend.threads} threads\n")
+    print(render(found, markdown=options.markdown))
+    if options.chart:
+        options.chart.write_text(chart(found), encoding="utf-8")
+    return 0
