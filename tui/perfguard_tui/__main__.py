@@ -17,7 +17,8 @@ from pathlib import Path
 
 from perfguard.errors import OptionError, PerfguardError
 from perfguard.events.runtime_dir import default_endpoint, parse_endpoint
-from perfguard_tui.feed import CommandFeed, Feed, LiveFeed, ReplayFeed
+from perfguard_tui.feed import CommandFeed, Feed, LiveFeed
+from perfguard_tui.replaying import ReplayFeed
 from perfguard_tui.store import Store
 
 

@@ -40,6 +40,20 @@ class Store:
                     self._run.bad += 1
             self._view = None
 
+    def reset(self) -> None:
+        """Forget everything: the same or another run is told from its beginning."""
+        with self._lock:
+            self._run, self._view = RunFold(), None
+
+    def raw(self, case_id: str, round_index: int) -> tuple[Event, ...]:
+        """The events of that round as they came, among the latest ones; nothing if they are no longer kept."""
+        with self._lock:
+            return tuple(
+                event
+                for event in self._run.raw
+                if event["case"] == case_id and event.get("index", event.get("round")) == round_index
+            )
+
     def snapshot(self) -> RunView:
         """The run now; the same object as before if nothing came in between."""
         with self._lock:
