@@ -83,6 +83,10 @@ _ENVELOPE: Mapping[str, tuple[type, ...]] = {
 }
 
 
+# For each known kind all that is asked of it, in one list: a reader checks hundreds of thousands a second.
+_WHOLE = {kind: tuple({**_ENVELOPE, **fields}.items()) for kind, fields in KINDS.items()}
+
+
 def pack(event: Event) -> bytes:
     """The frame of an event. Raises `EventError` if it is over `MAX_FRAME_BYTES` or holds foreign types."""
     try:
@@ -116,6 +120,8 @@ def unpack(frame: bytes) -> Event:
 
 def validate(event: Any) -> Event:
     """The event itself if it follows the schema; raises `EventError` naming the kind and the field."""
+    if _is_plain(event):
+        return event  # type: ignore[no-any-return] - the fast way through for what is right
     if not isinstance(event, dict):
         raise EventError("frame", f"a {type(event).__name__}, not a map")
     _check("envelope", event, _ENVELOPE)
@@ -127,6 +133,18 @@ def validate(event: Any) -> Event:
     if fields is not None:  # kinds of a newer minor version pass through unread
         _check(event["kind"], event, fields)
     return event
+
+
+def _is_plain(event: Any) -> bool:
+    """Whether it is an event of this version of a known kind with every field of the very type asked for."""
+    try:
+        fields = _WHOLE[event["kind"]]
+        for name, types in fields:
+            if type(event[name]) not in types:
+                return False
+    except (KeyError, TypeError):
+        return False
+    return bool(event["v"] == VERSION and event["seq"] >= 0)
 
 
 def _check(kind: str, event: Event, fields: Mapping[str, tuple[type, ...]]) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import statistics
 from array import array
 from collections import Counter, deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
@@ -63,24 +63,13 @@ class _Series:
             del self.recent[: len(self.recent) // 2]
 
 
-@dataclass(slots=True)
-class _LivePhases:
-    """Mean self seconds per phase over the first rounds, then a mean that forgets as slowly."""
-
-    rounds: int = 0
-    call_s: float = 0.0
-    self_s: dict[str, float] = field(default_factory=dict)
-
-    def add(self, call_s: float, phases: Mapping[str, float]) -> None:
-        self.rounds += 1
-        weight = 1 / min(self.rounds, RECENT_ROUNDS)
-        self.call_s += weight * (call_s - self.call_s)
-        for path in self.self_s:
-            if path not in phases:
-                self.self_s[path] *= 1 - weight
-        for path, self_s in phases.items():
-            before_s = self.self_s.get(path, 0.0)
-            self.self_s[path] = before_s + weight * (self_s - before_s)
+def _mean_phases(rounds: list[Event]) -> tuple[float, tuple[tuple[str, float], ...]]:
+    """Seconds of a call and self seconds of each phase, as means over these rounds."""
+    self_s: dict[str, float] = {}
+    for event in rounds:
+        for path, part_s in event["phases"].items():
+            self_s[path] = self_s.get(path, 0.0) + part_s / len(rounds)
+    return statistics.fmean(event["value"] for event in rounds), tuple(self_s.items())
 
 
 @dataclass(slots=True)
@@ -97,7 +86,8 @@ class CaseFold:
     stage: str = ""
     metrics: dict[str, Metric] = field(default_factory=dict)
     series: dict[str, _Series] = field(default_factory=dict)
-    live: _LivePhases = field(default_factory=_LivePhases)
+    live_phases: tuple[tuple[str, float], ...] = ()
+    live_call_s: float = 0.0
     account: Account | None = None
     calls: dict[int, tuple[SpanView, ...]] = field(default_factory=dict)
     spans: tuple[SpanView, ...] = ()
@@ -120,8 +110,8 @@ class CaseFold:
             metrics=tuple(self.metrics.values()),
             series=tuple(series.view(name) for name, series in self.series.items()),
             account=self.account,
-            live_phases=tuple(self.live.self_s.items()),
-            live_call_s=self.live.call_s,
+            live_phases=self.live_phases,
+            live_call_s=self.live_call_s,
             spans=self.spans,
             calls=tuple(self.calls.items()),
             notes=tuple(self.notes),
@@ -145,6 +135,7 @@ class RunFold:
     first_ns: int | None = None
     last_ns: int = 0
     rate: deque[tuple[int, int]] = field(default_factory=lambda: deque(maxlen=64))  # (t_ns, events until then)
+    rate_ns: int = 0
     others: float | None = None
     steal: float | None = None
     gate: Gate | None = None
@@ -153,6 +144,7 @@ class RunFold:
     machine: Mapping[str, Any] = field(default_factory=dict)
     started: str = ""
     series: int = 0
+    limit: int = limit_for(1)  # points of each of them
     log: deque[LogEntry] = field(default_factory=lambda: deque(maxlen=MAX_LOG))
     noise: deque[tuple[float, float, float]] = field(default_factory=lambda: deque(maxlen=MAX_READINGS))
     raw: deque[Event] = field(default_factory=lambda: deque(maxlen=MAX_RAW))
@@ -188,9 +180,11 @@ class RunFold:
         self.events += 1
         if self.first_ns is None:
             self.first_ns = t_ns
-        self.last_ns = max(self.last_ns, t_ns)
-        if not self.rate or t_ns - self.rate[-1][0] > RATE_WINDOW_S * 1e9 / 16:
-            self.rate.append((t_ns, self.events))
+        if t_ns > self.last_ns:
+            self.last_ns = t_ns
+            if t_ns > self.rate_ns:
+                self.rate_ns = t_ns + int(RATE_WINDOW_S * 1e9 / 16)
+                self.rate.append((t_ns, self.events))
 
     def view(self) -> RunView:
         """The frozen image of the whole run."""
@@ -218,7 +212,18 @@ class RunFold:
             noise=tuple(self.noise),
         )
 
+    def learn_phases(self, cases: Container[str]) -> None:
+        """The live phases of these cases, out of the latest rounds; they are not worth a sum at every event."""
+        rounds: dict[str, list[Event]] = {}
+        for event in self.raw:
+            if event["case"] in cases and event.get("phases"):
+                rounds.setdefault(event["case"], []).append(event)
+        for case_id, events in rounds.items():
+            case = self.cases[case_id]
+            case.live_call_s, case.live_phases = _mean_phases(events[-RECENT_ROUNDS:])
+
     def _refresh(self) -> None:
+        self.learn_phases(self.stale)
         for case_id in self.stale if len(self.images) == len(self.cases) else self.cases:
             case = self.cases[case_id]
             place = self.places.get(case_id)
@@ -270,22 +275,20 @@ def _stage(run: RunFold, event: Event) -> None:
 
 
 def _round(run: RunFold, event: Event) -> None:
-    case, metric, value = run.case(event["case"]), event["metric"], float(event["value"])
+    case, metric, phases = run.case(event["case"]), event["metric"], event["phases"]
     series = case.series.get(metric)
     if series is None:
         if len(case.series) >= MAX_SERIES:
             return
         series = case.series[metric] = _Series()
         run.series += 1
+        run.limit = limit_for(run.series)
     if event["warmup"]:
         series.warmup += 1
         return
-    phases = event["phases"]
-    if phases:
-        if len(phases) > MAX_PATHS:
-            raise ValueError(f"{len(phases)} phases")
-        case.live.add(value, {path: float(self_s) for path, self_s in phases.items()})
-    series.add(run.now_s, event["index"], value, limit_for(run.series))
+    if phases and (sum(phases.values()) < 0 or len(phases) > MAX_PATHS):  # a sum also finds what is no number
+        raise ValueError(phases)
+    series.add((run.last_ns - (run.first_ns or 0)) / 1e9, event["index"], event["value"], run.limit)
     run.raw.append(event)
 
 
@@ -342,6 +345,8 @@ def _case_finished(run: RunFold, event: Event) -> None:
     if event["status"] not in STATUSES:
         raise ValueError(event["status"])
     case = run.case(event["case"])
+    if case.account is None:
+        run.learn_phases((case.id,))
     case.state, case.stage = cast("CaseState", event["status"]), ""
     case.duration_s, case.ended_s = float(event["duration_s"]), run.now_s
     run.say(case.id, case.state, "dim" if case.state in ("passed", "skipped") else "broken")
