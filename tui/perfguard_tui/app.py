@@ -283,7 +283,10 @@ class Dashboard(DashboardBase):
         return None if stored is None else bisect_command(case, stored)
 
     def action_export(self) -> None:
-        """Ask for a format, then write a file beside where the dashboard was started."""
+        """Ask for a format, then write a file beside where the dashboard was started; not for a browser."""
+        if self.is_web:
+            self.say("exports are written by a dashboard in a terminal")
+            return
         svg = self.export_screenshot(title=f"perfguard {self.run_shown.run_id}")
         choices = {"s": "SVG: this screen", "c": "CSV: the cases shown", "j": "JSON: the run", "h": "HTML: both"}
 

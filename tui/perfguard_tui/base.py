@@ -86,6 +86,7 @@ class DashboardBase(App[None]):
         self._feed = feed
         self._heard_s = time.monotonic()
         self._drawn: tuple[Any, ...] = ()
+        self._bar_drawn: tuple[Any, ...] = ()
         self._said, self._said_s = "", 0.0
         self._raw: tuple[tuple[str, int] | None, tuple[Mapping[str, Any], ...]] = (None, ())
         for action in self.actions:
@@ -128,27 +129,30 @@ class DashboardBase(App[None]):
         self.call_after_refresh(self.tick)
 
     def on_resize(self) -> None:
-        """Lay the parts out for the new size."""
+        """Lay the parts out for the new size, once it is in force."""
+        self.call_after_refresh(self._resized)
+
+    def _resized(self) -> None:
         self.lay_out()
         self.call_after_refresh(self.draw)
 
     def lay_out(self) -> None:
         """Show the parts that the page has room for; a zoomed pane has all of it."""
         state, (width, height) = self.state, self.size
-        tables, zoomed = state.page in ("live", "replay"), state.zoomed
         enough = width >= LEAST_SIZE[0] and height >= LEAST_SIZE[1]
+        tables, zoomed = enough and state.page in ("live", "replay"), state.zoomed
         wide, tall = width >= TWO_COLUMNS_FROM, height >= LOWER_FROM_ROWS
         shown: dict[Widget, bool] = {
             self._scrub: state.page == "replay" and enough,
             self._table: tables and zoomed in ("", "cases"),
-            self._title: tables and zoomed in ("", "left", "right") and enough,
+            self._title: tables and zoomed in ("", "left", "right"),
             self._detail: tables and zoomed in ("", "left", "right"),
             self._left: zoomed in ("", "left"),
             self._right: zoomed == "right" or (not zoomed and wide),
             self._lower: tables and (zoomed in ("chart", "log") or (not zoomed and tall)),
             self._chart: zoomed in ("", "chart"),
             self._log_view: zoomed == "log" or (not zoomed and width >= 90),
-            self._page: not tables and enough,
+            self._page: enough and not tables,
             self._crumbs: enough,
         }
         for widget, display in shown.items():
@@ -162,7 +166,7 @@ class DashboardBase(App[None]):
         """Take what has come since the last tick; draw if anything that is shown has changed."""
         begin_s = time.thread_time()
         if not self.state.paused:
-            run = self._store.snapshot()
+            run = self._store.snapshot(self._on_screen())
             if run is not self.run_shown:
                 self.run_shown, self._heard_s = run, time.monotonic()
         if self.state.page == "doctor" and self.doctor.due():
@@ -172,19 +176,28 @@ class DashboardBase(App[None]):
             self._said, self._drawn = "", ()
         feed = self._feed
         replay = (feed.at_s, feed.playing, feed.pace, feed.extent) if isinstance(feed, ReplayFeed) else ()
-        shown = (id(self.run_shown), feed.status, int(self._elapsed_s()), self.size, replay)
+        shown = (id(self.run_shown), feed.status, self.size, replay)
         if shown != self._drawn:
             self.draw()
             self._drawn = shown
-            self.doctor.frames.append(time.thread_time() - begin_s)
+        elif self.size.width >= LEAST_SIZE[0]:  # the clock goes on
+            self._draw_bar()
+            return
+        self.doctor.frames.append(time.thread_time() - begin_s)
+
+    def _on_screen(self) -> set[str]:
+        """The cases whose latest samples can be seen: rows of the table, the selected and the marked one."""
+        top, rows = self._table.scroll_offset.y, self._table.size.height
+        shown = {case.id for case in self.rows[top : top + rows]}
+        return shown | {one for one in (self.state.selected, self.state.marked, self.run_shown.running) if one}
 
     def draw(self) -> None:
         """Show the snapshot; each widget refreshes only if what it shows has changed."""
         width, height = self.size
         if width < LEAST_SIZE[0] or height < LEAST_SIZE[1]:
-            self._bar.show(
-                [((f" {width}x{height}: too small, {LEAST_SIZE[0]}x{LEAST_SIZE[1]} is needed"[:width], "noisy"),)]
-            )
+            self._bar_drawn = ()
+            needed = "x".join(map(str, LEAST_SIZE))
+            self._bar.show([((f" {width}x{height} is too small: {needed}"[:width], "noisy"),)])
             self._footer.show([()])
             return
         run, state = windowed(self.run_shown, self.state.window), self.state
@@ -193,7 +206,7 @@ class DashboardBase(App[None]):
             self.rows, run, state.selected, follow=state.following and state.page in ("live", "replay")
         )
         case = run.case(state.selected)
-        self._bar.show(run_bar(self.run_shown, self._feed.status, self._elapsed_s(), width, paused=state.paused))
+        self._draw_bar()
         self._crumbs.show([draw_crumbs(state, self._names(case), width)])
         if state.page in ("live", "replay"):
             self._draw_tables(run, case, width)
@@ -201,6 +214,14 @@ class DashboardBase(App[None]):
             self._draw_page(run, case)
         following = state.following and self._feed.status.state == "live"
         self._footer.show([draw_footer(width, state, following=following, actions=self.actions, said=self._said)])
+
+    def _draw_bar(self) -> None:
+        second = int(self._elapsed_s())
+        shown = (id(self.run_shown), self._feed.status, second, self.size, self.state.paused)
+        if shown != self._bar_drawn:
+            self._bar_drawn = shown
+            width, paused = self.size.width, self.state.paused
+            self._bar.show(run_bar(self.run_shown, self._feed.status, second, width, paused=paused))
 
     def _draw_tables(self, run: RunView, case: CaseView | None, width: int) -> None:
         empty = "no case matches the filter" if run.cases else "waiting for the first event"

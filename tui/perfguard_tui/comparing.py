@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from perfguard import document
-from perfguard.commands.compare import judged
 from perfguard.document import Metric, Run
 from perfguard.events import Replay
 from perfguard.events.fold import fold
@@ -52,6 +51,8 @@ def read_run(path: Path) -> Run:
 
 def compare(before: Run, now: Run, before_name: str, now_name: str) -> Comparison:
     """`now` judged against `before`; alarms hold for all metrics together at 99 %."""
+    from perfguard.commands.compare import judged
+
     cases, gone, notes = judged([before], now, ALPHA)
     rows = [
         Compared(case.id, case.id.rpartition("::")[2], metric, certainty_of(metric))

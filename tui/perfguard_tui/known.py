@@ -41,6 +41,8 @@ class Known:
     def _environment(self, run: RunView) -> tuple[str, ...]:
         if self.folder is None or not self.folder.is_dir():
             return ("no folder of baselines here: name one with --baselines",)
+        if not _is_name(run.machine_class):
+            return ("the run does not say on which class of machine it ran",)
         try:
             stored = machine_of(self.folder, run.machine_class)
             if stored:
@@ -54,7 +56,7 @@ class Known:
         )
 
     def _load(self, machine_class: str) -> baselines.Baselines | None:
-        if self.folder is None or self.problem or not self.folder.is_dir():
+        if self.folder is None or self.problem or not self.folder.is_dir() or not _is_name(machine_class):
             return None
         if machine_class not in self._loaded:
             try:
@@ -63,3 +65,8 @@ class Known:
                 self.problem = str(error)
                 return None
         return self._loaded[machine_class]
+
+
+def _is_name(machine_class: str) -> bool:
+    """Whether it names a folder and nothing else: it came with the run's events, from wherever those came."""
+    return machine_class not in ("", ".", "..") and "/" not in machine_class and "\0" not in machine_class

@@ -19,6 +19,7 @@ from perfguard_tui.draw.page import Drawn
 from perfguard_tui.draw.pictures import draw_pictures
 from perfguard_tui.feed import FeedStatus
 from perfguard_tui.known import Known
+from perfguard_tui.lines import crop
 from perfguard_tui.state import State
 from perfguard_tui.views import CaseView, RunView
 
@@ -39,7 +40,10 @@ class Scene:
 
 def draw_page(scene: Scene, width: int, height: int) -> Drawn:
     """The lines of the state's page at that size."""
-    return _PAGES[scene.state.page](scene, width, height)
+    drawn = _PAGES[scene.state.page](scene, width, height)
+    room = width - 1 if not drawn.side else width * 11 // 20 - 1
+    main = [crop(line, room) for line in drawn.main]
+    return Drawn(main, [crop(line, width - room - 2) for line in drawn.side], drawn.chosen)
 
 
 def facts_of(scene: Scene) -> CaseFacts:

@@ -6,10 +6,11 @@ An event whose inner shape is wrong raises KeyError, TypeError, ValueError or At
 
 from __future__ import annotations
 
+import itertools
 import statistics
 from array import array
 from collections import Counter, deque
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Collection, Container, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
@@ -40,6 +41,7 @@ RECENT_ROUNDS = 32
 MAX_LOG = 1000
 MAX_READINGS = 1000
 MAX_CALLS = 8
+OTHERS_A_TICK = 20  # cases off the screen whose latest samples a tick takes in
 MAX_RAW = 2000  # of the latest rounds and spans, for the raw record of a sample
 _MANY_CASES = 500  # from here on each keeps fewer of its samples
 RATE_WINDOW_S = 2.0
@@ -151,7 +153,8 @@ class RunFold:
     # The images of the cases as last shown, and which of them are out of date: a tick costs what changed in it.
     images: list[CaseView] = field(default_factory=list)
     places: dict[str, int] = field(default_factory=dict)
-    stale: set[str] = field(default_factory=set)
+    stale: dict[str, None] = field(default_factory=dict)  # a set in the order of coming
+    urgent: set[str] = field(default_factory=set)  # changed by more than one more sample
     states: Counter[str] = field(default_factory=Counter)
     verdicts: Counter[str] = field(default_factory=Counter)
 
@@ -172,7 +175,7 @@ class RunFold:
                 raise ValueError(f"more than {MAX_CASES} cases")
             suite, _, name = case_id.rpartition("::")
             case = self.cases[case_id] = CaseFold(case_id, suite.rpartition("/")[2], name)
-        self.stale.add(case_id)
+        self.urgent.add(case_id)
         return case
 
     def count(self, t_ns: int) -> None:
@@ -186,9 +189,9 @@ class RunFold:
                 self.rate_ns = t_ns + int(RATE_WINDOW_S * 1e9 / 16)
                 self.rate.append((t_ns, self.events))
 
-    def view(self) -> RunView:
-        """The frozen image of the whole run."""
-        self._refresh()
+    def view(self, shown: Collection[str] | None = None) -> RunView:
+        """The frozen image of the whole run; the latest samples of cases that are not `shown` may come late."""
+        self._refresh(shown)
         return RunView(
             run_id=self.run_id,
             profile=self.profile,
@@ -222,24 +225,30 @@ class RunFold:
             case = self.cases[case_id]
             case.live_call_s, case.live_phases = _mean_phases(events[-RECENT_ROUNDS:])
 
-    def _refresh(self) -> None:
-        self.learn_phases(self.stale)
-        for case_id in self.stale if len(self.images) == len(self.cases) else self.cases:
-            case = self.cases[case_id]
+    def _refresh(self, shown: Collection[str] | None) -> None:
+        """Bring images up to date: of `shown` cases all, of others what is urgent and a few more each time."""
+        wanted = self.stale if shown is None else [*shown, *itertools.islice(self.stale, OTHERS_A_TICK)]
+        due = self.urgent.union(case_id for case_id in wanted if case_id in self.stale)
+        self.learn_phases(due)
+        for case_id in self.cases if len(self.images) < len(self.cases) else due:
             place = self.places.get(case_id)
-            if place is not None and case_id not in self.stale:
+            if place is not None and case_id not in due:
                 continue
-            image = case.view()
-            if place is None:
-                self.places[case_id] = len(self.images)
-                self.images.append(image)
-            else:
-                before, self.images[place] = self.images[place], image
-                self.states[before.state] -= 1
-                self.verdicts[before.verdict or ""] -= 1
-            self.states[image.state] += 1
-            self.verdicts[image.verdict or ""] += 1
-        self.stale.clear()
+            self._replace(place, self.cases[case_id].view())
+        self.urgent.clear()
+        for case_id in due:
+            self.stale.pop(case_id, None)
+
+    def _replace(self, place: int | None, image: CaseView) -> None:
+        if place is None:
+            self.places[image.id] = len(self.images)
+            self.images.append(image)
+        else:
+            before, self.images[place] = self.images[place], image
+            self.states[before.state] -= 1
+            self.verdicts[before.verdict or ""] -= 1
+        self.states[image.state] += 1
+        self.verdicts[image.verdict or ""] += 1
 
     def _events_per_s(self) -> float:
         begin_ns = self.last_ns - RATE_WINDOW_S * 1e9
@@ -275,7 +284,9 @@ def _stage(run: RunFold, event: Event) -> None:
 
 
 def _round(run: RunFold, event: Event) -> None:
-    case, metric, phases = run.case(event["case"]), event["metric"], event["phases"]
+    case_id, metric, phases = event["case"], event["metric"], event["phases"]
+    case = run.cases.get(case_id) or run.case(case_id)
+    run.stale[case_id] = None
     series = case.series.get(metric)
     if series is None:
         if len(case.series) >= MAX_SERIES:

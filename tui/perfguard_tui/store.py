@@ -6,7 +6,7 @@ A reader thread applies, the screen takes snapshots; neither ever sees the other
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from perfguard.events.schema import Event
 from perfguard_tui.reducers import REDUCERS, RunFold
@@ -54,9 +54,12 @@ class Store:
                 if event["case"] == case_id and event.get("index", event.get("round")) == round_index
             )
 
-    def snapshot(self) -> RunView:
-        """The run now; the same object as before if nothing came in between."""
+    def snapshot(self, shown: Collection[str] | None = None) -> RunView:
+        """The run now; the same object as before if nothing came in between.
+
+        With `shown`, the ids of cases on the screen, the latest samples of the others may be missing for now.
+        """
         with self._lock:
-            if self._view is None:
-                self._view = self._run.view()
+            if self._view is None or (shown is None and self._run.stale):
+                self._view = self._run.view(shown)
             return self._view

@@ -8,13 +8,13 @@ from perfguard_tui.points import Floats
 
 LEAST = 3  # figures on each side of a change point
 _SHUFFLES = 400
-_ALPHA = 0.01
+_ALPHA = 0.05
 
 
 def change_points(values: Floats, seed: int = 1) -> tuple[int, ...]:
     """Positions at which a new level begins: binary segmentation, each split tested by shuffling.
 
-    A split is kept if the largest standardised difference of the means of its two sides is exceeded in fewer than 1 %
+    A split is kept if the largest standardised difference of the means of its two sides is exceeded in at most 5 %
     of 400 shuffles (Edgington and Onghena, "Randomization Tests", 2007). With fewer than 8 figures there is none.
     """
     found: list[int] = []

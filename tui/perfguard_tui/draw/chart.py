@@ -17,7 +17,7 @@ from perfguard_tui.lines import Line, Span, fit, spread
 from perfguard_tui.points import Floats
 
 _DOTS = np.array([[0x01, 0x08], [0x02, 0x10], [0x04, 0x20], [0x40, 0x80]], dtype=np.uint8)
-_BRAILLE = 0x2800
+_SIGNS = np.array([chr(0x2800 + bits) for bits in range(256)])
 LABEL = 10
 
 
@@ -110,9 +110,7 @@ def draw_plane(
     for number, curve in enumerate(curves):
         cells = raster(curve.x, curve.y, axes, width, height)
         drawn = cells > 0
-        characters[drawn] = (
-            np.vectorize(lambda bits: chr(_BRAILLE + bits), otypes=["<U1"])(cells[drawn]) if (drawn.any()) else " "
-        )
+        characters[drawn] = _SIGNS[cells[drawn]]
         roles[drawn] = 3 + number
     return [_spans("".join(characters[row]), roles[row], names) for row in range(height)]
 

@@ -42,9 +42,9 @@ class CaseTable(ScrollView, can_focus=True, inherit_bindings=False):
         same_rows = len(old) == len(cases) and same_others
         self._cases, (self._selected, self._empty, self._marked) = cases, others
         if same_rows:
-            changed = (i for i, case in enumerate(cases) if case is not old[i])
             top = self.scroll_offset.y
-            refresh_rows(self, (i + 1 for i in changed if i >= top), top)  # row 0 is the header, which stays
+            on_screen = range(top, min(len(cases), top + self.size.height))
+            refresh_rows(self, (i + 1 for i in on_screen if cases[i] is not old[i]), top)  # row 0, the header, stays
         else:
             self.virtual_size = Size(self.size.width, len(cases) + 1)
             self.reveal()
