@@ -28,7 +28,7 @@ from perfguard_tui.documents import DocumentFeed
 from perfguard_tui.feed import CommandFeed, Feed, LiveFeed
 from perfguard_tui.known import Known
 from perfguard_tui.replaying import ReplayFeed
-from perfguard_tui.settle import settle_memory
+from perfguard_tui.settle import settle
 from perfguard_tui.store import Store
 
 
@@ -148,7 +148,7 @@ def _run(store: Store, feed: Feed, options: argparse.Namespace) -> None:
         keys=keys,
         accept_into=options.baselines if options.allow_accept else None,
     )
-    settle_memory()
+    settle()
     feed.start()
     try:
         app.run()

@@ -23,6 +23,7 @@ from perfguard_tui.bench.load import record
 from perfguard_tui.bench.terminal import Terminal
 
 CASES = 5000
+REPLAYED_CASES = 500  # of the hour's recording
 STRETCH_S = 8.0
 HOUR_EVENTS = 7_200_000
 KEYS = 30
@@ -127,13 +128,13 @@ def _keys(terminal: Terminal) -> list[float]:
 def replay_part(folder: Path, events: int) -> dict[str, float]:
     """An hour's events from a file, as fast as they come, in the real dashboard; its memory is read meanwhile."""
     path = folder / "hour.pgrun"
-    count = record(path, events, CASES)
+    count = record(path, events, REPLAYED_CASES)
     terminal = Terminal([sys.executable, "-m", "perfguard_tui", str(path)])
     try:
         terminal.wait_for(b"perfguard", 20)
         begin_s = time.monotonic()
         seen: list[tuple[float, int]] = []
-        while b"5000/5000" not in terminal.output:
+        while f"{REPLAYED_CASES}/{REPLAYED_CASES}".encode() not in terminal.output:
             terminal.read(0.2)
             seen.append((time.monotonic() - begin_s, terminal.process.memory_info().rss))
             if seen[-1][0] > 600:
@@ -141,7 +142,6 @@ def replay_part(folder: Path, events: int) -> dict[str, float]:
         took_s = seen[-1][0]
     finally:
         terminal.close()
-    # Everything is there once from a quarter on: each case has its series, the bound on points is in force.
     settled = [rss for at_s, rss in seen if at_s > took_s / 2]
     return {
         "rss_bytes": max(rss for _, rss in seen),

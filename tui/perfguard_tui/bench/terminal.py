@@ -23,7 +23,9 @@ class Terminal:
     def __init__(self, command: Sequence[str]) -> None:
         self._master, slave = pty.openpty()
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 120, 0, 0))
-        environ = {**os.environ, "TERM": "xterm-256color", "COLORTERM": "truecolor"}
+        # A size in the environment would be believed before the terminal's own.
+        environ = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
+        environ |= {"TERM": "xterm-256color", "COLORTERM": "truecolor"}
         self.began_s = time.monotonic()
         self._process = subprocess.Popen(
             list(command), stdin=slave, stdout=slave, stderr=slave, env=environ, start_new_session=True

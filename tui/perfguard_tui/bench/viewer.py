@@ -13,7 +13,7 @@ import numpy as np
 
 from perfguard_tui.app import Dashboard
 from perfguard_tui.feed import LiveFeed
-from perfguard_tui.settle import settle_memory
+from perfguard_tui.settle import settle
 from perfguard_tui.store import Store
 
 STEP_S = 0.005
@@ -94,7 +94,7 @@ def _quantile(values: list[float], q: float) -> float:
 
 def main() -> None:
     """`viewer ENDPOINT OUT`."""
-    settle_memory()
+    settle()
     store = Store()
     feed = LiveFeed(store, sys.argv[1])
     app = Probe(store, feed, Path(sys.argv[2]))

@@ -50,8 +50,8 @@ def draw_why(row: Compared, width: int) -> list[Line]:
     metric = row.metric
     if metric.change is not None and metric.change.phases:
         return [*lines, *draw_change(metric, width)]
-    what = "no phases tell why" if metric.verdict in ("slower", "faster") else "too small a change to look for reasons"
-    return [*lines, *wrapped(what, width, "dim")]
+    what = {"same": "no change to look for reasons of", "noisy": "whether it changed cannot be told within the noise"}
+    return [*lines, *wrapped(what.get(metric.verdict or "same", "no phases tell why"), width, "dim")]
 
 
 def _row(row: Compared, columns: int, width: int) -> Line:
