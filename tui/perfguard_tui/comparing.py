@@ -68,7 +68,7 @@ def comparison_of(now: Path | None, against: Path | None) -> Comparison | None:
     """Two files compared, None where either is not given. Raises `PerfguardError` naming the file."""
     if now is None or against is None:
         return None
-    return compare(read_run(against), read_run(now), str(against), str(now))
+    return compare(read_run(against), read_run(now), against.name, now.name)
 
 
 def own_comparison(run: RunView) -> Comparison:

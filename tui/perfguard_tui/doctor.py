@@ -102,7 +102,7 @@ class Doctor:
                 continue
             used[pid] = times.user + times.system
             share = (used[pid] - self._before.get(pid, used[pid])) / elapsed_s
-            if share > 0.005:
+            if share > 0.02:
                 found.append(Busy(pid, str(process.info["name"]), share))
         self._before = used
         return tuple(sorted(found, key=lambda one: -one.cpu)[:MOST_PROCESSES])

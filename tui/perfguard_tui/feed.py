@@ -18,6 +18,7 @@ from perfguard_tui.store import Store
 FeedState = Literal["waiting", "live", "lost", "finished", "replay", "failed"]
 
 _STEP_S = 0.2
+_GATHER_S = 0.01
 _LOOK_AGAIN_S = 2.0  # a newer run may have appeared
 _LEAVE_S = 10.0
 
@@ -108,6 +109,8 @@ class LiveFeed(Feed):
                 self.status = FeedStatus("lost" if lost else "finished", message, **counts)
                 return
             self.status = FeedStatus("live", "", **counts)
+            if events:  # a few more at once are cheaper than each by itself, and nobody sees so short a while
+                self._stopping.wait(_GATHER_S)
 
 
 class CommandFeed(LiveFeed):

@@ -43,7 +43,9 @@ class Points:
         """One more; `limit` as now allowed."""
         self.n += 1
         if not self._group:
-            self._keep(t_s, index, value)
+            self.t_s.append(t_s)
+            self.index.append(index)
+            self.value.append(value)
         else:
             if not self._held:
                 self._low = self._high = (t_s, index, value)
@@ -59,16 +61,13 @@ class Points:
             self._halve()
             self._group = max(_GROUP, 2 * self._group)
 
-    def _keep(self, t_s: float, index: int, value: float) -> None:
-        self.t_s.append(t_s)
-        self.index.append(index)
-        self.value.append(value)
-
     def _flush(self) -> None:
         if self._held:
             self._held = 0
-            for point in sorted({self._low, self._high}):
-                self._keep(*point)
+            for t_s, index, value in sorted({self._low, self._high}):
+                self.t_s.append(t_s)
+                self.index.append(index)
+                self.value.append(value)
 
     def _halve(self) -> None:
         values = np.array(self.value)

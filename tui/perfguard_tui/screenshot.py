@@ -16,6 +16,8 @@ from perfguard_tui.palette import THEMES
 from perfguard_tui.replaying import ReplayFeed
 from perfguard_tui.store import Store
 
+READINGS = 4  # a second apart: the first says nothing of shares
+
 
 async def take(
     path: Path,
@@ -41,6 +43,9 @@ async def take(
             await pilot.pause()
         while isinstance(feed, ReplayFeed) and not feed.over and not feed.playing:
             await pilot.pause(0.02)
+        for _ in range(READINGS if app.state.page == "doctor" else 0):
+            await pilot.pause(1.05)
+            app.tick()
         app.tick()
         await pilot.pause()
         svg = app.export_screenshot(title="perfguard dashboard")

@@ -30,14 +30,15 @@ class Store:
     def apply_all(self, events: Iterable[Event]) -> None:
         """Take events in, in their order."""
         with self._lock:
+            run, reducer_of = self._run, REDUCERS.get
             for event in events:
-                self._run.count(event["t_ns"])
-                reducer = REDUCERS.get(event["kind"])
+                run.count(event["t_ns"])
+                reducer = reducer_of(event["kind"])
                 try:
                     if reducer is not None:
-                        reducer(self._run, event)
+                        reducer(run, event)
                 except _WRONG_SHAPE:
-                    self._run.bad += 1
+                    run.bad += 1
             self._view = None
 
     def reset(self) -> None:

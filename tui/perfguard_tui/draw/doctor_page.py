@@ -38,7 +38,7 @@ def draw_doctor(run: RunView, feed: FeedStatus, readings: Sequence[Reading], wid
         role = "noisy" if one.cpu > NOISE_LIMIT else "text"
         others.append(line((f" {fit(one.name, 28)}{one.pid:>8}{one.cpu:>8.0%} ", role), (bar(one.cpu, 20), "bar")))
     if len(others) == 1:
-        others.append(((" none that takes half a percent of a CPU", "dim"),))
+        others.append(((" none that takes 2 % of a CPU", "dim"),))
     lost = feed.gaps + feed.shed
     stream: list[Line] = [
         ((" this run's events", "header"),),
