@@ -87,7 +87,7 @@ _SIXTEEN = {
     "lane2": "blue",
     "lane3": "magenta",
     "key": "bold bright_cyan",
-    "band": "blue",
+    "band": "bright_black",
 }
 _ROLES = {
     "perfguard-dark": _DARK,
