@@ -162,6 +162,13 @@ def test_the_run_bar_always_says_gaps(run: RunView) -> None:
         assert "gate exit 1" in plain(lines)
 
 
+def test_the_run_bar_says_how_long_it_will_take(run: RunView) -> None:
+    """While the run is live, at the pace so far."""
+    half = dataclasses.replace(run, done=5, exit_status=None, gate=None)
+    assert "~1:00 left" in plain(run_bar(half, FeedStatus("live"), 60.0, 120, paused=False))
+    assert "left" not in plain(run_bar(half, FeedStatus("replay"), 60.0, 120, paused=False))
+
+
 def test_elapsed_times_are_read_as_clocks() -> None:
     """Minutes and seconds, hours when there are any."""
     assert [format_elapsed(s) for s in (0.4, 62, 3723)] == ["0:00", "1:02", "1:02:03"]
