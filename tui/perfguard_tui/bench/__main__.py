@@ -70,27 +70,20 @@ def live_part(folder: Path) -> dict[str, float]:
         terminal.read(5.0)
         idle = (sum(terminal.process.cpu_times()[:2]) - begin_cpu_s) / (time.monotonic() - begin_s)
         found: list[dict[str, float]] = []
+        at_end: dict[str, float] = {}
         told: list[dict[str, float]] = []
         paints: list[float] = []
         for rate, batch in ((20_000, 20), (50_000, 500)):
-            out.unlink(missing_ok=True)
             producer.stdin.write(f"{rate} {batch} {STRETCH_S}\n")
             terminal.read(1.0)
             terminal.type(b"\x1b[15~")
             if rate == 20_000:
                 paints = _keys(terminal)
             terminal.read(max(0.5, STRETCH_S - 2 - sum(paints) * (rate == 20_000) - KEYS * 0.11 * (rate == 20_000)))
-            terminal.type(b"\x1b[17~")
-            while not out.exists():
-                terminal.read(0.05)
-            found.append(json.loads(out.read_text(encoding="utf-8")))
+            found.append(_figures(terminal, out))
             told.append(json.loads(producer.stdout.readline()))
-            terminal.read(1.0)
-        out.unlink()
-        terminal.type(b"\x1b[17~")
-        while not out.exists():
-            terminal.read(0.05)
-        at_end = json.loads(out.read_text(encoding="utf-8"))
+            at_end = _caught_up(terminal, out)
+            print(f"at {rate} events/s: {json.dumps(found[-1])}; afterwards lost {at_end['lost']}", file=sys.stderr)
     finally:
         if terminal is not None:
             terminal.close()
@@ -113,6 +106,29 @@ def live_part(folder: Path) -> dict[str, float]:
         "attach_s": at_end["attach_s"],
         "producer_s_per_event": event_costs(blocks=10)["bus"] / 1e9,
     }
+
+
+def _figures(terminal: Terminal, out: Path) -> dict[str, float]:
+    """What the viewer notes on F6."""
+    out.unlink(missing_ok=True)
+    terminal.type(b"\x1b[17~")
+    deadline_s = time.monotonic() + 30
+    while not out.exists():
+        terminal.read(0.05)
+        if time.monotonic() > deadline_s:
+            raise TimeoutError("the viewer writes no figures")
+    return dict(json.loads(out.read_text(encoding="utf-8")))
+
+
+def _caught_up(terminal: Terminal, out: Path) -> dict[str, float]:
+    """Its figures when it has taken in all that it can still get."""
+    before = _figures(terminal, out)
+    while True:
+        terminal.read(1.0)
+        now = _figures(terminal, out)
+        if now["events"] == before["events"]:
+            return now
+        before = now
 
 
 def _keys(terminal: Terminal) -> list[float]:
