@@ -12,7 +12,7 @@ Floats: TypeAlias = NDArray[np.float64]
 
 LEAST = 64
 MOST = 2048
-_BUDGET = 300_000  # points of all series of a run together: some 7 MB
+_BUDGET = 120_000  # points of all series of a run together: some 3 MB, and as much for what is shown
 _GROUP = 4
 
 

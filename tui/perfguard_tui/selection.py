@@ -9,6 +9,8 @@ import numpy as np
 from perfguard_tui import query
 from perfguard_tui.views import WORST_FIRST, CaseView, RunView, SeriesView
 
+RECENT = 120  # samples of a row's sparkline
+
 
 def filtered(run: RunView, text: str) -> tuple[CaseView, ...]:
     """The cases that pass the filter `text` (the language is `query`'s)."""
@@ -92,7 +94,7 @@ def _windowed_series(series: SeriesView, low: float, high: float) -> SeriesView:
     kept = value[inside]
     median = float(np.median(kept)) if len(kept) else 0.0
     points = (t_s[inside], index[inside], kept)
-    return SeriesView(series.metric, len(kept), series.warmup, tuple(map(float, kept[-240:])), median, points)
+    return SeriesView(series.metric, len(kept), series.warmup, tuple(map(float, kept[-RECENT:])), median, points)
 
 
 def _by_severity(cases: tuple[CaseView, ...], word: str) -> list[CaseView]:

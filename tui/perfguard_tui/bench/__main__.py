@@ -95,7 +95,7 @@ def live_part(folder: Path) -> dict[str, float]:
     return {
         "events_per_s_unbatched": told[0]["events"] / told[0]["seconds"],
         "events_per_s_batched": told[1]["events"] / told[1]["seconds"],
-        "lost": at_end["lost"] + told[1]["emitted"] - at_end["events"],
+        "lost": told[-1]["emitted"] - at_end["events"],
         "fps": min(one["fps"] for one in found),
         "loop_p99_s": max(one["loop_p99_s"] for one in found),
         "staleness_max_s": max(one["staleness_max_s"] for one in found),

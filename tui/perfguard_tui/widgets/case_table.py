@@ -38,13 +38,16 @@ class CaseTable(ScrollView, can_focus=True, inherit_bindings=False):
     def show(self, cases: tuple[CaseView, ...], selected: str | None, empty: str, marked: str | None = None) -> None:
         """Show these cases; `empty` is said when there are none; the marked one has a sign before its name."""
         old, others = self._cases, (selected, empty, marked)
-        same_others = others == (self._selected, self._empty, self._marked)
-        same_rows = len(old) == len(cases) and same_others
+        same_rows = len(old) == len(cases) and others[1:] == (self._empty, self._marked)
+        moved = {self._selected, selected} if selected != self._selected else set()
         self._cases, (self._selected, self._empty, self._marked) = cases, others
         if same_rows:
             top = self.scroll_offset.y
             on_screen = range(top, min(len(cases), top + self.size.height))
-            refresh_rows(self, (i + 1 for i in on_screen if cases[i] is not old[i]), top)  # row 0, the header, stays
+            changed = [i for i in on_screen if cases[i] is not old[i] or cases[i].id in moved]
+            refresh_rows(self, (i + 1 for i in changed), top)  # row 0, the header, stays
+            if moved:
+                self.reveal()
         else:
             self.virtual_size = Size(self.size.width, len(cases) + 1)
             self.reveal()
