@@ -34,6 +34,7 @@ class Probe(Dashboard):
         self._cpu: list[float] = []
         self._stale: list[float] = []
         self._since_s = time.monotonic()
+        self._since_events = self._store.snapshot(()).events
         self._thread_s = time.thread_time()
 
     def on_mount(self) -> None:
@@ -75,6 +76,7 @@ class Probe(Dashboard):
         feed = self._feed.status
         figures: dict[str, Any] = {
             "attach_s": self._attached_s,
+            "events_per_s": (self._store.snapshot(()).events - self._since_events) / took_s,
             "fps": len(self._cpu) / took_s,
             "loop_p99_s": _quantile(self._lags, 0.99),
             "staleness_max_s": max(self._stale, default=0.0),
