@@ -10,7 +10,7 @@ WORKERS ?= 2
 .DEFAULT_GOAL := help
 QUALITY ?=
 QUALITY_VENV ?= .venv-quality
-.PHONY: help venv perf test lint dashboard baselines quality goals long bisect kills gemm-exact docs-pictures clean
+.PHONY: help venv perf test lint dashboard bench-dashboard baselines quality goals long bisect kills gemm-exact docs-pictures clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -44,6 +44,9 @@ lint: $(STAMP)  ## ruff, mypy --strict, import-linter, workflow files, sizes
 
 dashboard: $(STAMP)  ## run the performance suites inside the dashboard
 	$(BIN)/perfguard dashboard -- $(BIN)/python -m pytest --perfguard suites $(ARGS)
+
+bench-dashboard: $(STAMP)  ## the dashboard's goals measured, into docs/dashboard-bench.json (some four minutes, 2 GB in TMPDIR)
+	$(BIN)/python -m perfguard_tui.bench --json docs/dashboard-bench.json $(ARGS)
 
 baselines: $(STAMP)  ## add five process runs to the committed baselines (some 10 minutes)
 	for run in 1 2 3 4 5; do $(BIN)/python -m pytest --perfguard --perfguard-update suites -q $(ARGS) || exit $$?; done

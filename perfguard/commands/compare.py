@@ -102,6 +102,20 @@ def run(options: argparse.Namespace) -> int:
     return decision.exit_status
 
 
+def judged(before: list[Run], now: Run, alpha: float) -> tuple[list[Case], tuple[str, ...], list[str]]:
+    """The cases of `now` judged against the runs before, ids of those that it lacks, and what to know when reading it.
+
+    `alpha` is for all metrics together: the intervals of what changed hold at once.
+    """
+    from perfguard.gate import Judge, Policy
+
+    stored = _as_baselines(before, now, str(now.machine.get("class", "")))
+    keys_now = {case.key for case in now.cases}
+    judge = Judge.for_run(stored, Policy(alpha=alpha), keys_now)
+    gone = tuple(dict.fromkeys(case.id for other in before for case in other.cases if case.key not in keys_now))
+    return [_judged(case, judge) for case in now.cases], gone, _notes(before, now, learnt=False)
+
+
 def _trimmed(run: Run, pattern: str | None) -> Run:
     return replace(run, cases=tuple(case for case in run.cases if matches(pattern, case.key)))
 

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+_PIECE_BYTES = 1024 * 1024
+
 
 class Replay:
     """An opened recording: iterate over it, then read what the end was like.
@@ -47,9 +49,9 @@ class Replay:
         self.end_offset, self.end_reason = len(MAGIC), ""
         self.bad = self.gaps = self.duplicates = 0
         next_seq: dict[tuple[str, str], int] = {}
-        with self.path.open("rb", buffering=1024 * 1024) as file:
+        with self.path.open("rb", buffering=0) as file:
             file.seek(len(MAGIC))
-            while (frame := self._next_frame(file)) is not None:
+            for frame in self._frames(file):
                 try:
                     event = unpack(frame)
                 except EventError:
@@ -64,18 +66,26 @@ class Replay:
                 next_seq[producer] = event["seq"] + 1
                 yield event
 
-    def _next_frame(self, file: BinaryIO) -> bytes | None:
-        """The next whole frame, or None at the end, with `end_reason` set if it is not a clean one."""
-        head = file.read(LENGTH.size)
-        if not head:
-            return None
-        size = LENGTH.unpack(head)[0] if len(head) == LENGTH.size else None
-        if size is None or size > MAX_FRAME_BYTES:
-            self.end_reason = "cut off inside a length" if size is None else f"a length of {size} bytes"
-            return None
-        frame = file.read(size)
-        if len(frame) < size:
-            self.end_reason = f"cut off {len(frame)} bytes into a frame of {size}"
-            return None
-        self.end_offset += LENGTH.size + size
-        return frame
+    def _frames(self, file: BinaryIO) -> Iterator[bytes]:
+        """The whole frames, read in large pieces; then `end_reason` says what the end is like if it is not clean."""
+        held, at = b"", 0
+        while True:
+            size = LENGTH.unpack_from(held, at)[0] if len(held) - at >= LENGTH.size else 0
+            if size > MAX_FRAME_BYTES:
+                self.end_reason = f"a length of {size} bytes"
+                return
+            start = at + LENGTH.size
+            if len(held) >= start + size:
+                at = start + size
+                self.end_offset += LENGTH.size + size
+                yield held[start:at]
+                continue
+            more = file.read(_PIECE_BYTES)
+            held, at = held[at:] + more, 0
+            if not more:
+                break
+        if 0 < len(held) < LENGTH.size:
+            self.end_reason = "cut off inside a length"
+        elif held:
+            size = LENGTH.unpack_from(held)[0]
+            self.end_reason = f"cut off {len(held) - LENGTH.size} bytes into a frame of {size}"

@@ -11,7 +11,9 @@ producer's monotonic clock (`time.perf_counter_ns`).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from itertools import product
+from operator import itemgetter
 from typing import Any
 
 import msgpack
@@ -83,6 +85,16 @@ _ENVELOPE: Mapping[str, tuple[type, ...]] = {
 }
 
 
+def _plain(fields: Mapping[str, tuple[type, ...]]) -> tuple[Callable[[Event], tuple[Any, ...]], frozenset[Any]]:
+    whole = {**_ENVELOPE, **fields}
+    return itemgetter(*whole), frozenset(product(*whole.values()))
+
+
+# For each known kind what fetches all that is asked of it, and the types it may all have: a reader checks a hundred
+# thousand events a second.
+_PLAIN = {kind: _plain(fields) for kind, fields in KINDS.items()}
+
+
 def pack(event: Event) -> bytes:
     """The frame of an event. Raises `EventError` if it is over `MAX_FRAME_BYTES` or holds foreign types."""
     try:
@@ -118,6 +130,8 @@ def validate(event: Any) -> Event:
     """The event itself if it follows the schema; raises `EventError` naming the kind and the field."""
     if not isinstance(event, dict):
         raise EventError("frame", f"a {type(event).__name__}, not a map")
+    if _is_plain(event):  # the fast way through for what is right
+        return event
     _check("envelope", event, _ENVELOPE)
     if event["v"] != VERSION:
         raise EventError("frame", f"event version {event['v']}, this perfguard reads {VERSION}")
@@ -127,6 +141,16 @@ def validate(event: Any) -> Event:
     if fields is not None:  # kinds of a newer minor version pass through unread
         _check(event["kind"], event, fields)
     return event
+
+
+def _is_plain(event: Event) -> bool:
+    """Whether it is an event of this version of a known kind with every field of the very type asked for."""
+    try:
+        fields_of, plain = _PLAIN[event["kind"]]
+        right = tuple(map(type, fields_of(event))) in plain
+    except (KeyError, TypeError):
+        return False
+    return right and event["v"] == VERSION and event["seq"] >= 0
 
 
 def _check(kind: str, event: Event, fields: Mapping[str, tuple[type, ...]]) -> None:

@@ -35,6 +35,7 @@ ASK_AGAIN_S = 1.0
 _BATCH = 5000
 _AHEAD_LIMIT = 20_000
 _STEP_S = 0.05
+_STILL_STEP_S = 0.25  # with nothing asked and nothing missing
 
 
 class Subscriber:
@@ -110,7 +111,8 @@ class Subscriber:
         deadline_s = time.monotonic() + timeout_s
         while not self._ready and not self.over:
             left_s = deadline_s - time.monotonic()
-            self._step(max(0.0, min(_STEP_S, left_s)))
+            step_s = _STEP_S if self._asked or self._ahead else _STILL_STEP_S  # what comes ends a step at once
+            self._step(max(0.0, min(step_s, left_s)))
             if left_s <= 0:
                 break
         events, self._ready = self._ready, []

@@ -1,171 +1,141 @@
-"""The dashboard: ten times a second it takes one frozen snapshot and shows it; between ticks only keys move it."""
+"""What each key does: one method for each entry of `actions.ACTIONS`; and what widgets ask for."""
 
 from __future__ import annotations
 
-import time
-from typing import ClassVar
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 
-from textual.app import App, ComposeResult
-from textual.binding import Binding, BindingType
-from textual.containers import Horizontal
-from textual.events import Resize
+from textual.app import SystemCommand
+from textual.screen import Screen
 from textual.widget import Widget
 from textual.widgets import Input
 
-from perfguard_tui.actions import ACTIONS
-from perfguard_tui.draw.detail import TWO_COLUMNS_FROM, draw_left, draw_right, draw_title
-from perfguard_tui.draw.help import draw_footer
-from perfguard_tui.draw.run_bar import run_bar
+from perfguard.errors import PerfguardError
+from perfguard_tui import export, query
+from perfguard_tui.actions import short_name
+from perfguard_tui.base import DashboardBase
+from perfguard_tui.comparing import Compared, Comparison, own_comparison
+from perfguard_tui.draw.history_page import bisect_command
+from perfguard_tui.draw.live import headline_series
 from perfguard_tui.feed import Feed
+from perfguard_tui.known import Known
 from perfguard_tui.palette import THEMES
-from perfguard_tui.selection import chosen, filtered, moved
+from perfguard_tui.replaying import PACES, ReplayFeed
+from perfguard_tui.selection import moved, next_regression
 from perfguard_tui.store import Store
-from perfguard_tui.views import CaseView, RunView
+from perfguard_tui.views import CaseView
 from perfguard_tui.widgets.case_table import CaseTable
+from perfguard_tui.widgets.choice_screen import ChoiceScreen
 from perfguard_tui.widgets.help_screen import HelpScreen
-from perfguard_tui.widgets.lines_view import LineBar, LinesView
-
-TICK_S = 0.1
+from perfguard_tui.widgets.lines_view import LinesView
 
 
-class Dashboard(App[None]):
-    """One run on one screen: run bar, cases, and the selected case's phases, call, metrics and notes."""
+class Dashboard(DashboardBase):
+    """Seven pages of one run. Read-only unless `accept_into` names a folder of baselines."""
 
-    TITLE = "perfguard"
-    ENABLE_COMMAND_PALETTE = False
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding(key, action.name, action.help, show=False) for action in ACTIONS for key in action.keys.split(",")
-    ]
-    CSS = """
-    Screen { background: $background; layout: vertical; }
-    #run, #title, #footer { height: 1; }
-    #run, #title, #footer { background: $panel; }
-    #cases { height: 2fr; min-height: 4; }
-    #detail { height: 3fr; }
-    LinesView:focus { background: $panel 50%; }
-    CaseTable, LinesView {
-        scrollbar-background: $background; scrollbar-background-hover: $background;
-        scrollbar-background-active: $background; scrollbar-color: $primary 35%;
-        scrollbar-color-hover: $primary 60%; scrollbar-color-active: $primary;
-    }
-    #left { width: 3fr; }
-    #right { width: 2fr; }
-    .narrow #right { display: none; }
-    .open #cases { display: none; }
-    #filter { display: none; dock: bottom; border: none; height: 1; padding: 0 1; background: $panel; }
-    .filtering #filter { display: block; }
-    """
+    def __init__(
+        self,
+        store: Store,
+        feed: Feed,
+        *,
+        known: Known | None = None,
+        comparison: Comparison | None = None,
+        keys: Mapping[str, str] | None = None,
+        accept_into: Path | None = None,
+    ) -> None:
+        super().__init__(store, feed, known=known, comparison=comparison, keys=keys)
+        self._accept_into = accept_into
 
-    def __init__(self, store: Store, feed: Feed) -> None:
-        super().__init__()
-        self._store = store
-        self._feed = feed
-        self._run = RunView()
-        self._selected: str | None = None
-        self._following = True
-        self._paused = False
-        self._filter = ""
-        self._heard_s = time.monotonic()
-        # Held on to rather than looked up: a last tick may come while the screen is being taken down.
-        self._bar, self._title, self._footer = LineBar(id="run"), LineBar(id="title"), LineBar(id="footer")
-        self._table, self._left, self._right = CaseTable(id="cases"), LinesView(id="left"), LinesView(id="right")
-        self._input = Input(id="filter", placeholder="words of names, suites, states, verdicts")
-        for theme in THEMES:
-            self.register_theme(theme)
-        self.theme = THEMES[0].name
+    def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:  # noqa: ARG002 - Textual\'s signature
+        """The command palette: every action by its name."""
+        for action in self.actions:
+            if action.name != "command_palette":
+                yield SystemCommand(short_name(action), action.help, self._runner(action.name))
 
-    def compose(self) -> ComposeResult:
-        """The parts of the screen, from top to bottom."""
-        yield self._bar
-        yield self._table
-        yield self._title
-        yield Horizontal(self._left, self._right, id="detail")
-        yield self._footer
-        yield self._input
+    def _runner(self, name: str) -> Callable[[], None]:
+        def run() -> None:
+            self.call_later(self.run_action, name)
 
-    def on_mount(self) -> None:
-        """Begin to tick."""
-        self._table.focus()
-        self.set_interval(TICK_S, self.tick)
-        self.call_after_refresh(self.tick)
+        return run
 
-    def on_resize(self, event: Resize) -> None:
-        """One column of detail or two."""
-        self._base.set_class(event.size.width < TWO_COLUMNS_FROM, "narrow")
+    # -- going about
+
+    def action_page(self, page: str) -> None:
+        """To a page."""
+        self.state.go(page)
+        self._arrive()
+
+    def action_open(self) -> None:
+        """The selected case, the chosen sample, or the chosen row's case."""
+        state = self.state
+        if state.page in ("live", "replay"):
+            state.go("case")
+        elif state.page == "case":
+            state.opened = True
+        elif state.page == "compare":
+            rows = self._compare_rows()
+            if not rows:
+                return
+            state.following = False
+            state.selected = rows[min(len(rows) - 1, state.cursor.get("compare", 0))].case
+            state.go("case")
+        self._arrive()
+
+    def action_out(self) -> None:
+        """A step back; on the first page drop the zoom, the window, the filter."""
+        state = self.state
+        if self._base.has_class("filtering"):
+            self._set_filter("")
+        elif state.zoomed:
+            state.zoomed = ""
+        elif not state.back():
+            if state.window is not None or state.window_from_s is not None:
+                state.window = state.window_from_s = None
+            elif state.filter:
+                self._set_filter("")
+        self._arrive()
+
+    def _arrive(self) -> None:
+        self.lay_out()
+        tables = self.state.page in ("live", "replay")
+        (self._table if tables else self._main).focus()
+        for view in (self._main, self._side):
+            view.scroll_home(animate=False)
+        self.draw()
         self.call_after_refresh(self.draw)
 
-    # -- drawing
-
-    def tick(self) -> None:
-        """Take what has come since the last tick."""
-        if not self._paused:
-            run = self._store.snapshot()
-            if run is not self._run:
-                self._run, self._heard_s = run, time.monotonic()
-        self.draw()
-
-    def draw(self) -> None:
-        """Show the snapshot; each widget refreshes only if what it shows has changed."""
-        run, width = self._run, self.size.width
-        cases = filtered(run, self._filter)
-        self._selected = chosen(cases, run, self._selected, follow=self._following)
-        case = run.case(self._selected)
-        self._bar.show(run_bar(run, self._feed.status, self._elapsed_s(), width, paused=self._paused))
-        empty = "no case matches the filter" if run.cases else "waiting for the first event"
-        self._table.styles.max_height = max(4, len(run.cases) + 1)
-        self._table.show(cases, self._selected, empty)
-        self._title.show([draw_title(case, width)])
-        self._draw_detail(case)
-        following = self._following and self._feed.status.state == "live"
-        self._footer.show([draw_footer(width, self._filter, following=following)])
-
-    def _draw_detail(self, case: CaseView | None) -> None:
-        left, right = self._left, self._right
-        if case is None:
-            left.show(())
-            right.show(())
-            return
-        alone = not right.display
-        left.show(draw_left(case, left.scrollable_content_region.width - 1, alone=alone))
-        if not alone:
-            right.show(draw_right(case, right.scrollable_content_region.width - 1))
-
-    def _elapsed_s(self) -> float:
-        since_s = time.monotonic() - self._heard_s if self._feed.status.state == "live" else 0.0
-        return self._run.elapsed_s + since_s
-
-    # -- keys: one method for each entry of `actions.ACTIONS`
-
     def action_down(self) -> None:
-        """Next case, or scroll down."""
+        """Next row, or scroll down."""
         self._move(1)
 
     def action_up(self) -> None:
-        """Previous case, or scroll up."""
+        """Previous row, or scroll up."""
         self._move(-1)
 
     def action_first(self) -> None:
-        """First case, or the top."""
-        self._move(-len(self._run.cases) - 1)
+        """First row, or the top."""
+        self._move(-1_000_000)
 
     def action_last(self) -> None:
-        """Last case, or the bottom."""
-        self._move(len(self._run.cases) + 1)
+        """Last row, or the bottom."""
+        self._move(1_000_000)
 
-    def action_open(self) -> None:
-        """The selected case on the whole screen."""
-        self._base.add_class("open")
-        self._left.focus()
-        self.call_after_refresh(self.draw)
+    def action_page_down(self) -> None:
+        """Ten rows on."""
+        self._move(10)
 
-    def action_out(self) -> None:
-        """Back to the table; then clear the filter."""
-        if self._base.has_class("open"):
-            self._base.remove_class("open")
-        elif self._filter:
-            self._set_filter("")
-        self._table.focus()
-        self.call_after_refresh(self.draw)
+    def action_page_up(self) -> None:
+        """Ten rows back."""
+        self._move(-10)
+
+    def action_sample(self, by: int) -> None:
+        """The next or previous sample of the case."""
+        case = self.run_shown.case(self.state.selected)
+        series = headline_series(case)[0] if case is not None else None
+        if self.state.page != "case" or series is None or series.points is None or not len(series.points[0]):
+            return
+        self.state.cursor["case"] = (self.state.cursor.get("case", -1) + by) % len(series.points[0])
+        self.draw()
 
     def action_next_pane(self) -> None:
         """Focus the next pane."""
@@ -177,27 +147,197 @@ class Dashboard(App[None]):
 
     def action_follow(self) -> None:
         """Follow the running case, or stop following."""
-        self._following = not self._following
+        self.state.following = not self.state.following
         self.draw()
 
-    def action_pause(self) -> None:
-        """Freeze the view, or go on."""
-        self._paused = not self._paused
-        self.tick()
+    def action_next_regression(self, step: int) -> None:
+        """The next case that got slower or broke."""
+        found = next_regression(self.rows, self.state.selected, step)
+        if found is None:
+            self.say("nothing got slower or broke")
+        else:
+            self._select(found)
 
-    def action_theme(self) -> None:
-        """Dark or light."""
-        dark, light = (theme.name for theme in THEMES)
-        self.theme = light if self.theme == dark else dark
+    # -- choosing what is shown
 
     def action_filter(self) -> None:
         """Ask for a filter."""
         self._base.add_class("filtering")
         self._input.focus()
 
+    def action_sort(self) -> None:
+        """By the next column."""
+        orders = query.ORDERS
+        self.state.order = orders[(orders.index(self.state.order) + 1) % len(orders)]
+        self.draw()
+
+    def action_sort_backwards(self) -> None:
+        """The other way round."""
+        self.state.backwards = not self.state.backwards
+        self.draw()
+
+    def action_zoom(self) -> None:
+        """The focused pane on the whole screen, or back."""
+        state = self.state
+        if state.page not in ("live", "replay"):
+            return
+        focused = self.focused.id if self.focused is not None else None
+        state.zoomed = "" if state.zoomed else focused or "cases"
+        self.lay_out()
+        self.call_after_refresh(self.draw)
+
+    def action_log_axis(self) -> None:
+        """Logarithmic axes, or linear."""
+        self.state.log_axis = not self.state.log_axis
+        self.draw()
+
+    def action_pause(self) -> None:
+        """Freeze the view, or go on; a replay stands still, or goes on."""
+        if self.state.page == "replay" and isinstance(self._feed, ReplayFeed):
+            self._feed.play(playing=not self._feed.playing)
+        else:
+            self.state.paused = not self.state.paused
+        self._drawn = ()
+        self.tick()
+
+    def action_theme(self) -> None:
+        """The next theme."""
+        names = [theme.name for theme in THEMES]
+        self.theme = names[(names.index(self.theme) + 1) % len(names)] if self.theme in names else names[0]
+
+    def action_mark(self) -> None:
+        """Mark the case, or take the mark away."""
+        state = self.state
+        state.marked = None if state.marked == state.selected else state.selected
+        self.say("marked: c on another case compares" if state.marked else "no case is marked")
+
+    def action_compare(self) -> None:
+        """With the marked case if there is one, else the compare page."""
+        state = self.state
+        if state.marked is not None and state.marked != state.selected:
+            state.go("case")
+        else:
+            state.go("compare")
+        self._arrive()
+
+    # -- replay
+
+    def action_scrub(self, step: int) -> None:
+        """A twentieth back or on."""
+        if isinstance(self._feed, ReplayFeed):
+            by_s = step * max(self._feed.extent.length_s / 20, 1e-9)
+            self._feed.seek(min(self._feed.extent.length_s, self._feed.at_s + by_s))
+
+    def action_pace(self, step: int) -> None:
+        """The next slower or faster pace."""
+        if isinstance(self._feed, ReplayFeed):
+            at = min(range(len(PACES)), key=lambda i: abs(PACES[i] - self._feed_pace()))
+            self._feed.set_pace(PACES[max(0, min(len(PACES) - 1, at + step))])
+            self._drawn = ()
+
+    def _feed_pace(self) -> float:
+        return self._feed.pace if isinstance(self._feed, ReplayFeed) else 1.0
+
+    def action_window(self) -> None:
+        """Begin a window where the replay is, end it there, drop it."""
+        state = self.state
+        if not isinstance(self._feed, ReplayFeed):
+            self.say("a window is for recordings")
+            return
+        at_s = self._feed.at_s
+        if state.window is not None:
+            state.window = None
+        elif state.window_from_s is None:
+            state.window_from_s = at_s
+        else:
+            low, high = sorted((state.window_from_s, at_s))
+            state.window, state.window_from_s = (low, high), None
+        self._drawn = ()
+        self.draw()
+
+    # -- taking away
+
+    def action_copy(self) -> None:
+        """Ask what to copy, then copy it."""
+        case = self.run_shown.case(self.state.selected)
+        if case is None:
+            return
+        choices = {
+            "n": ("node id", case.id),
+            "m": ("Markdown row", export.markdown_row(case)),
+            "r": ("rerun command", export.rerun_command(case)),
+        }
+        if (bisect := self._bisect_of(case)) is not None:
+            choices["b"] = ("bisect command", bisect)
+
+        def copy(key: str | None) -> None:
+            if key is not None:
+                self.copy_to_clipboard(choices[key][1])
+                self.say(f"copied the {choices[key][0]}")
+
+        self.push_screen(ChoiceScreen("copy", {key: f"{what}: {text}" for key, (what, text) in choices.items()}), copy)
+
+    def _bisect_of(self, case: CaseView) -> str | None:
+        metric = case.headline
+        stored = None if metric is None else self.known.metric(self.run_shown, case, metric.name, metric.kind)
+        return None if stored is None else bisect_command(case, stored)
+
+    def action_export(self) -> None:
+        """Ask for a format, then write a file beside where the dashboard was started; not for a browser."""
+        if self.is_web:
+            self.say("exports are written by a dashboard in a terminal")
+            return
+        svg = self.export_screenshot(title=f"perfguard {self.run_shown.run_id}")
+        choices = {"s": "SVG: this screen", "c": "CSV: the cases shown", "j": "JSON: the run", "h": "HTML: both"}
+
+        def write(key: str | None) -> None:
+            if key is None:
+                return
+            run, rows = self.run_shown, self.rows
+            makers: dict[str, tuple[str, Callable[[], str]]] = {
+                "s": ("svg", lambda: svg),
+                "c": ("csv", lambda: export.as_csv(rows)),
+                "j": ("json", lambda: export.as_json(run)),
+                "h": ("html", lambda: export.as_html(run, rows, svg)),
+            }
+            suffix, make = makers[key]
+            try:
+                path = export.write_new(Path.cwd(), run.run_id, suffix, make())
+            except PerfguardError as error:
+                self.say(str(error))
+            else:
+                self.say(f"written: {path.name}")
+
+        self.push_screen(ChoiceScreen("export", choices), write)
+
+    def action_accept(self) -> None:
+        """Take the run's figures into the baselines, after a question; only where that was allowed."""
+        if self._accept_into is None:
+            self.say("read-only: start with --allow-accept to take a run into the baselines")
+            return
+        if self.state.page != "compare" or self.run_shown.exit_status is None:
+            self.say("accepting is for the compare page of a finished run")
+            return
+        folder = self._accept_into
+
+        def accept(key: str | None) -> None:
+            from perfguard import baselines
+
+            if key != "y":
+                return
+            try:
+                written = baselines.update(folder, export.document_of(self.run_shown))
+            except PerfguardError as error:
+                self.say(str(error))
+            else:
+                self.say(f"accepted: {len(written)} files of baselines written")
+
+        question = {"y": f"yes: add this process run to {folder}", "n": "no"}
+        self.push_screen(ChoiceScreen("accept as baseline", question), accept)
+
     def action_help(self) -> None:
         """Show the help."""
-        self.push_screen(HelpScreen())
+        self.push_screen(HelpScreen(self.actions))
 
     # -- what widgets ask for
 
@@ -207,7 +347,8 @@ class Dashboard(App[None]):
 
     def on_input_changed(self, message: Input.Changed) -> None:
         """Filter as one types."""
-        self._set_filter(message.value)
+        self.state.filter = message.value
+        self.draw()
 
     def on_input_submitted(self) -> None:
         """Keep the filter, back to the table."""
@@ -215,26 +356,36 @@ class Dashboard(App[None]):
         self._table.focus()
 
     def _set_filter(self, text: str) -> None:
-        self._filter = text
+        self.state.filter = text
         if not text:
             self._base.remove_class("filtering")
             self._input.value = ""
         self.draw()
 
     def _move(self, by: int) -> None:
-        if isinstance(self.focused, LinesView):
+        state = self.state
+        if state.page == "compare":
+            last = max(0, len(self._compare_rows()) - 1)
+            state.cursor["compare"] = max(0, min(last, state.cursor.get("compare", 0) + by))
+            self.draw()
+        elif isinstance(self.focused, LinesView):
             self.focused.scroll_relative(y=by, animate=False)
         else:
-            self._select(moved(filtered(self._run, self._filter), self._selected, by))
+            self._select(moved(self.rows, state.selected, by))
+
+    def _compare_rows(self) -> tuple[Compared, ...]:
+        return (self.comparison or own_comparison(self.run_shown)).rows
 
     def _select(self, case_id: str | None) -> None:
-        self._following = False
-        self._selected = case_id
-        self._left.scroll_home(animate=False)
-        self._right.scroll_home(animate=False)
+        self.state.following = False
+        if case_id != self.state.selected:
+            self.state.cursor.pop("case", None)
+        self.state.selected = case_id
+        for view in (self._left, self._right, self._main, self._side):
+            view.scroll_home(animate=False)
         self.draw()
 
     @property
     def _base(self) -> Widget:
-        """The dashboard's own screen, also while the help lies over it."""
+        """The dashboard's own screen, also while another lies over it."""
         return self.screen_stack[0]

@@ -1,4 +1,4 @@
-"""Feeds: a thread that brings events into the store, from a live run, a recording, or a run that it starts itself."""
+"""Feeds: a thread that brings events into the store, from a live run or one that it starts itself."""
 
 from __future__ import annotations
 
@@ -9,18 +9,17 @@ import subprocess
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import BinaryIO, Literal
 
 from perfguard.errors import EndpointError, PerfguardError
-from perfguard.events import Replay, Subscriber
+from perfguard.events import Subscriber
 from perfguard_tui.store import Store
 
 FeedState = Literal["waiting", "live", "lost", "finished", "replay", "failed"]
 
 _STEP_S = 0.2
+_GATHER_S = 0.01
 _LOOK_AGAIN_S = 2.0  # a newer run may have appeared
-_REPLAY_BATCH = 2000
 _LEAVE_S = 10.0
 
 
@@ -110,43 +109,8 @@ class LiveFeed(Feed):
                 self.status = FeedStatus("lost" if lost else "finished", message, **counts)
                 return
             self.status = FeedStatus("live", "", **counts)
-
-
-class ReplayFeed(Feed):
-    """A recording, at once, or at `speed` times the pace at which it was made."""
-
-    def __init__(self, store: Store, path: Path, speed: float | None = None) -> None:
-        super().__init__(store)
-        self._replay = Replay(path)
-        self._speed = speed
-        self.status = FeedStatus("replay")
-
-    def _feed(self) -> None:
-        batch = []
-        before_ns: int | None = None
-        for event in self._replay:
-            if self._speed is not None:
-                pause_s = 0.0 if before_ns is None else max(0, event["t_ns"] - before_ns) / 1e9 / self._speed
-                before_ns = event["t_ns"]
-                if self._stopping.wait(pause_s):
-                    return
-                self.store.apply(event)
-                continue
-            batch.append(event)
-            if len(batch) >= _REPLAY_BATCH:
-                self.store.apply_all(batch)
-                batch.clear()
-                if self._stopping.is_set():
-                    return
-        self.store.apply_all(batch)
-        replay = self._replay
-        cut = f"the recording ends at byte {replay.end_offset}: {replay.end_reason}" if replay.end_reason else ""
-        self.status = FeedStatus("replay", cut, gaps=replay.gaps, bad=replay.bad)
-
-    @property
-    def over(self) -> bool:
-        """Whether the recording has been read to its end."""
-        return not self.is_alive()
+            if events:  # a few more at once are cheaper than each by itself, and nobody sees so short a while
+                self._stopping.wait(_GATHER_S)
 
 
 class CommandFeed(LiveFeed):

@@ -1,12 +1,14 @@
-"""The palette: role -> style, dark and light, out of Okabe and Ito's colours that colour-blind people tell apart.
+"""The palettes: role -> style. The default, dark and light, is of colours that colour-blind people tell apart.
 
 Okabe & Ito, "Color Universal Design" (2008). The light variants are darkened for contrast on paper white.
+`perfguard-classic` is red and green for those who ask for it; `perfguard-16` keeps to a terminal's own 16 colours.
 With NO_COLOR Textual takes the hues away; glyphs, words and weight stay.
 """
 
 from __future__ import annotations
 
 import functools
+from collections.abc import Mapping
 
 from rich.style import Style
 from textual.theme import Theme
@@ -59,6 +61,40 @@ _LIGHT = {
     "lane3": "#a23b78",
     "key": "bold #0072b2",
 }
+# Fainter than text, for what lies behind points.
+_DARK["band"], _LIGHT["band"] = "#2b4a3f", "#bfe3d5"
+_CLASSIC = {**_DARK, "slower": "bold #ff5f5f", "broken": "bold #ff5faf", "faster": "#5fd75f", "new": "#5fd7d7"}
+_SIXTEEN = {
+    "text": "white",
+    "bold": "bold bright_white",
+    "dim": "bright_black",
+    "rule": "bright_black",
+    "header": "cyan",
+    "brand": "bold black on bright_cyan",
+    "accent": "bright_cyan",
+    "bar": "blue",
+    "spark": "cyan",
+    "unaccounted": "bright_black",
+    "slower": "bold bright_yellow",
+    "faster": "bright_blue",
+    "same": "white",
+    "noisy": "yellow",
+    "new": "bright_cyan",
+    "missing": "yellow",
+    "broken": "bold bright_magenta",
+    "lane0": "bright_cyan",
+    "lane1": "yellow",
+    "lane2": "blue",
+    "lane3": "magenta",
+    "key": "bold bright_cyan",
+    "band": "bright_black",
+}
+_ROLES = {
+    "perfguard-dark": _DARK,
+    "perfguard-light": _LIGHT,
+    "perfguard-classic": _CLASSIC,
+    "perfguard-16": _SIXTEEN,
+}
 SELECTED = {True: Style.parse("on #22303f"), False: Style.parse("on #dbe7f1")}
 UNFOCUSED = {True: Style.parse("on #1b2530"), False: Style.parse("on #eaeff4")}
 
@@ -83,10 +119,30 @@ THEMES = (
         panel="#eef1f4",
         dark=False,
     ),
+    *(
+        Theme(
+            name=name,
+            primary="#56b4e9" if name != "perfguard-16" else "#00ffff",
+            accent="#56b4e9",
+            foreground="#d5dbe3" if name != "perfguard-16" else "#c0c0c0",
+            background="#0f1419" if name != "perfguard-16" else "#000000",
+            surface="#0f1419" if name != "perfguard-16" else "#000000",
+            panel="#18202a" if name != "perfguard-16" else "#000000",
+            dark=True,
+        )
+        for name in ("perfguard-classic", "perfguard-16")
+    ),
 )
 
 
 @functools.cache
-def styles(*, dark: bool) -> dict[str, Style]:
-    """The style of each role."""
-    return {role: Style.parse(words) for role, words in (_DARK if dark else _LIGHT).items()}
+def styles(theme: str) -> dict[str, Style]:
+    """The style of each role in one of `THEMES`, by its name; the default's for a theme that is not ours."""
+    return {role: Style.parse(words) for role, words in _ROLES.get(theme, _DARK).items()}
+
+
+def first_theme(environ: Mapping[str, str]) -> str:
+    """The theme to begin with: 16 colours where the terminal says that it has no more."""
+    rich = environ.get("COLORTERM", "") in ("truecolor", "24bit") or "256" in environ.get("TERM", "")
+    plain = environ.get("TERM", "") in ("xterm", "linux", "vt100", "ansi", "screen", "xterm-16color", "rxvt")
+    return "perfguard-16" if plain and not rich else THEMES[0].name

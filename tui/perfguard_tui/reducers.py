@@ -6,11 +6,13 @@ An event whose inner shape is wrong raises KeyError, TypeError, ValueError or At
 
 from __future__ import annotations
 
+import itertools
 import statistics
-from collections import deque
-from collections.abc import Callable, Mapping
+from array import array
+from collections import Counter, deque
+from collections.abc import Callable, Collection, Container, Mapping
 from dataclasses import dataclass, field, replace
-from typing import cast
+from typing import Any, cast
 
 from perfguard.document import (
     STATUSES,
@@ -25,7 +27,8 @@ from perfguard.document import (
     metric_from_map,
 )
 from perfguard.events.schema import Event
-from perfguard_tui.views import WORST_FIRST, CaseState, CaseView, RunView, SeriesView, SpanView
+from perfguard_tui.points import Points, limit_for
+from perfguard_tui.views import WORST_FIRST, CaseState, CaseView, LogEntry, RunView, SeriesView, SpanView
 
 MAX_CASES = 20_000
 MAX_METRICS = 200
@@ -33,63 +36,91 @@ MAX_SERIES = 16
 MAX_PATHS = 200
 MAX_SPANS = 1000
 MAX_NOTES = 50
-RECENT_SAMPLES = 240
-RECENT_ROUNDS = 64
+RECENT_SAMPLES = 120
+RECENT_ROUNDS = 32
+MAX_LOG = 1000
+MAX_READINGS = 1000
+MAX_CALLS = 8
+OTHERS_A_TICK = 20  # cases off the screen whose latest samples a tick takes in
+MAX_RAW = 2000  # of the latest rounds and spans, for the raw record of a sample
+_MANY_CASES = 500  # from here on each keeps fewer of its samples
 RATE_WINDOW_S = 2.0
 
 
 @dataclass(slots=True)
 class _Series:
-    n: int = 0
     warmup: int = 0
-    recent: deque[float] = field(default_factory=lambda: deque(maxlen=RECENT_SAMPLES))
+    recent: array[float] = field(default_factory=lambda: array("d"))
+    points: Points = field(default_factory=Points)
 
     def view(self, metric: str) -> SeriesView:
-        recent = tuple(self.recent)
-        return SeriesView(metric, self.n, self.warmup, recent, statistics.median(recent) if recent else 0.0)
+        recent = tuple(self.recent[-RECENT_SAMPLES:])
+        median = statistics.median(recent) if recent else 0.0
+        return SeriesView(metric, self.points.n, self.warmup, recent, median, self.points.arrays())
+
+    def add(self, t_s: float, index: int, value: float, limit: int) -> None:
+        self.points.add(t_s, index, value, limit)
+        self.recent.append(value)
+        if len(self.recent) > min(2 * RECENT_SAMPLES, max(2 * limit, 2)):
+            del self.recent[: len(self.recent) // 2]
+
+
+def _mean_phases(rounds: list[Event]) -> tuple[float, tuple[tuple[str, float], ...]]:
+    """Seconds of a call and self seconds of each phase, as means over these rounds."""
+    self_s: dict[str, float] = {}
+    for event in rounds:
+        for path, part_s in event["phases"].items():
+            self_s[path] = self_s.get(path, 0.0) + part_s / len(rounds)
+    return statistics.fmean(event["value"] for event in rounds), tuple(self_s.items())
 
 
 @dataclass(slots=True)
 class CaseFold:
-    """What is kept of one case; `view` is its frozen image, built when asked for after a change."""
+    """What is kept of one case; `view` is its frozen image."""
 
     id: str
     suite: str
     name: str
+    key: str = ""
+    params: Mapping[str, Any] = field(default_factory=dict)
+    extra: Mapping[str, Any] = field(default_factory=dict)
     state: CaseState = "planned"
     stage: str = ""
     metrics: dict[str, Metric] = field(default_factory=dict)
     series: dict[str, _Series] = field(default_factory=dict)
-    rounds: deque[tuple[float, Mapping[str, float]]] = field(default_factory=lambda: deque(maxlen=RECENT_ROUNDS))
+    live_phases: tuple[tuple[str, float], ...] = ()
+    live_call_s: float = 0.0
     account: Account | None = None
+    calls: dict[int, tuple[SpanView, ...]] = field(default_factory=dict)
     spans: tuple[SpanView, ...] = ()
     notes: deque[str] = field(default_factory=lambda: deque(maxlen=MAX_NOTES))
     duration_s: float = 0.0
-    image: CaseView | None = None
+    began_s: float | None = None
+    ended_s: float | None = None
 
     def view(self) -> CaseView:
         """The frozen image."""
-        if self.image is None:
-            phases: dict[str, float] = {}
-            for _, shares in self.rounds:
-                for path, self_s in shares.items():
-                    phases[path] = phases.get(path, 0.0) + self_s / len(self.rounds)
-            self.image = CaseView(
-                id=self.id,
-                suite=self.suite,
-                name=self.name,
-                state=self.state,
-                stage=self.stage,
-                metrics=tuple(self.metrics.values()),
-                series=tuple(series.view(name) for name, series in self.series.items()),
-                account=self.account,
-                live_phases=tuple(phases.items()),
-                live_call_s=statistics.fmean(value for value, _ in self.rounds) if self.rounds else 0.0,
-                spans=self.spans,
-                notes=tuple(self.notes),
-                duration_s=self.duration_s,
-            )
-        return self.image
+        return CaseView(
+            id=self.id,
+            suite=self.suite,
+            name=self.name,
+            key=self.key,
+            params=self.params,
+            extra=self.extra,
+            state=self.state,
+            stage=self.stage,
+            metrics=tuple(self.metrics.values()),
+            series=tuple(series.view(name) for name, series in self.series.items()),
+            account=self.account,
+            live_phases=self.live_phases,
+            live_call_s=self.live_call_s,
+            spans=self.spans,
+            calls=tuple(self.calls.items()),
+            notes=tuple(self.notes),
+            duration_s=self.duration_s,
+            began_s=self.began_s,
+            ended_s=self.ended_s,
+        )
 
 
 @dataclass(slots=True)
@@ -106,11 +137,35 @@ class RunFold:
     first_ns: int | None = None
     last_ns: int = 0
     rate: deque[tuple[int, int]] = field(default_factory=lambda: deque(maxlen=64))  # (t_ns, events until then)
+    rate_ns: int = 0
     others: float | None = None
     steal: float | None = None
     gate: Gate | None = None
     exit_status: int | None = None
     bad: int = 0
+    machine: Mapping[str, Any] = field(default_factory=dict)
+    started: str = ""
+    series: int = 0
+    limit: int = limit_for(1)  # points of each of them
+    log: deque[LogEntry] = field(default_factory=lambda: deque(maxlen=MAX_LOG))
+    noise: deque[tuple[float, float, float]] = field(default_factory=lambda: deque(maxlen=MAX_READINGS))
+    raw: deque[Event] = field(default_factory=lambda: deque(maxlen=MAX_RAW))
+    # The images of the cases as last shown, and which of them are out of date: a tick costs what changed in it.
+    images: list[CaseView] = field(default_factory=list)
+    places: dict[str, int] = field(default_factory=dict)
+    stale: dict[str, None] = field(default_factory=dict)  # a set in the order of coming
+    urgent: set[str] = field(default_factory=set)  # changed by more than one more sample
+    states: Counter[str] = field(default_factory=Counter)
+    verdicts: Counter[str] = field(default_factory=Counter)
+
+    def say(self, case_id: str, text: str, role: str = "text") -> None:
+        """A line for the log."""
+        self.log.append(LogEntry(self.now_s, case_id, text, role))
+
+    @property
+    def now_s(self) -> float:
+        """Seconds from the first event to the latest."""
+        return 0.0 if self.first_ns is None else (self.last_ns - self.first_ns) / 1e9
 
     def case(self, case_id: str) -> CaseFold:
         """The case of that id, made if it is new; its image is taken to be out of date."""
@@ -120,7 +175,7 @@ class RunFold:
                 raise ValueError(f"more than {MAX_CASES} cases")
             suite, _, name = case_id.rpartition("::")
             case = self.cases[case_id] = CaseFold(case_id, suite.rpartition("/")[2], name)
-        case.image = None
+        self.urgent.add(case_id)
         return case
 
     def count(self, t_ns: int) -> None:
@@ -128,32 +183,72 @@ class RunFold:
         self.events += 1
         if self.first_ns is None:
             self.first_ns = t_ns
-        self.last_ns = max(self.last_ns, t_ns)
-        if not self.rate or t_ns - self.rate[-1][0] > RATE_WINDOW_S * 1e9 / 16:
-            self.rate.append((t_ns, self.events))
+        if t_ns > self.last_ns:
+            self.last_ns = t_ns
+            if t_ns > self.rate_ns:
+                self.rate_ns = t_ns + int(RATE_WINDOW_S * 1e9 / 16)
+                self.rate.append((t_ns, self.events))
 
-    def view(self) -> RunView:
-        """The frozen image of the whole run."""
-        cases = tuple(case.view() for case in self.cases.values())
-        verdicts = [case.verdict for case in cases]
+    def view(self, shown: Collection[str] | None = None) -> RunView:
+        """The frozen image of the whole run; the latest samples of cases that are not `shown` may come late."""
+        self._refresh(shown)
         return RunView(
             run_id=self.run_id,
             profile=self.profile,
             machine_class=self.machine_class,
             commit=self.commit,
-            cases=cases,
+            cases=tuple(self.images),
             running=self.running,
-            done=sum(case.state not in ("planned", "running") for case in cases),
+            done=sum(self.states.values()) - self.states["planned"] - self.states["running"],
             events=self.events,
             events_per_s=self._events_per_s(),
-            elapsed_s=0.0 if self.first_ns is None else (self.last_ns - self.first_ns) / 1e9,
+            elapsed_s=self.now_s,
             others=self.others,
             steal=self.steal,
             gate=self.gate,
             exit_status=self.exit_status,
             bad=self.bad,
-            tally=tuple((word, verdicts.count(word)) for word in WORST_FIRST if word in verdicts),
+            tally=tuple((word, self.verdicts[word]) for word in WORST_FIRST if self.verdicts[word]),
+            machine=self.machine,
+            started=self.started,
+            log=tuple(self.log),
+            noise=tuple(self.noise),
         )
+
+    def learn_phases(self, cases: Container[str]) -> None:
+        """The live phases of these cases, out of the latest rounds; they are not worth a sum at every event."""
+        rounds: dict[str, list[Event]] = {}
+        for event in self.raw:
+            if event["case"] in cases and event.get("phases"):
+                rounds.setdefault(event["case"], []).append(event)
+        for case_id, events in rounds.items():
+            case = self.cases[case_id]
+            case.live_call_s, case.live_phases = _mean_phases(events[-RECENT_ROUNDS:])
+
+    def _refresh(self, shown: Collection[str] | None) -> None:
+        """Bring images up to date: of `shown` cases all, of others what is urgent and a few more each time."""
+        wanted = self.stale if shown is None else [*shown, *itertools.islice(self.stale, OTHERS_A_TICK)]
+        due = self.urgent.union(case_id for case_id in wanted if case_id in self.stale)
+        self.learn_phases(due)
+        for case_id in self.cases if len(self.images) < len(self.cases) else due:
+            place = self.places.get(case_id)
+            if place is not None and case_id not in due:
+                continue
+            self._replace(place, self.cases[case_id].view())
+        self.urgent.clear()
+        for case_id in due:
+            self.stale.pop(case_id, None)
+
+    def _replace(self, place: int | None, image: CaseView) -> None:
+        if place is None:
+            self.places[image.id] = len(self.images)
+            self.images.append(image)
+        else:
+            before, self.images[place] = self.images[place], image
+            self.states[before.state] -= 1
+            self.verdicts[before.verdict or ""] -= 1
+        self.states[image.state] += 1
+        self.verdicts[image.verdict or ""] += 1
 
     def _events_per_s(self) -> float:
         begin_ns = self.last_ns - RATE_WINDOW_S * 1e9
@@ -166,16 +261,22 @@ class RunFold:
 def _run_started(run: RunFold, event: Event) -> None:
     run.run_id = event["run"]
     run.profile = event["profile"]
+    run.machine, run.started = event["machine"], event["started"]
     run.machine_class = str(event["machine"].get("class", ""))
     run.commit = str(event["commit"].get("id", ""))[:12] + ("+" if event["commit"].get("dirty") else "")
     for planned in event["plan"]:
         case = run.case(str(planned["id"]))
         case.suite = str(planned.get("suite", case.suite))
+        case.key = str(planned.get("key", case.id))
+        case.params = dict(planned.get("params", {}))
+    run.say("", f"run {run.run_id} begins: {len(event['plan'])} cases", "bold")
 
 
 def _case_started(run: RunFold, event: Event) -> None:
-    run.case(event["case"]).state = "running"
+    case = run.case(event["case"])
+    case.state, case.began_s = "running", run.now_s
     run.running = event["case"]
+    run.say(case.id, "started", "accent")
 
 
 def _stage(run: RunFold, event: Event) -> None:
@@ -183,33 +284,41 @@ def _stage(run: RunFold, event: Event) -> None:
 
 
 def _round(run: RunFold, event: Event) -> None:
-    case, metric, value = run.case(event["case"]), event["metric"], float(event["value"])
+    case_id, metric, phases = event["case"], event["metric"], event["phases"]
+    case = run.cases.get(case_id) or run.case(case_id)
+    run.stale[case_id] = None
     series = case.series.get(metric)
     if series is None:
         if len(case.series) >= MAX_SERIES:
             return
         series = case.series[metric] = _Series()
+        run.series += 1
+        run.limit = limit_for(run.series)
     if event["warmup"]:
         series.warmup += 1
         return
-    series.n += 1
-    series.recent.append(value)
-    if event["phases"]:
-        phases = {str(path): float(self_s) for path, self_s in list(event["phases"].items())[:MAX_PATHS]}
-        case.rounds.append((value, phases))
+    if phases and (sum(phases.values()) < 0 or len(phases) > MAX_PATHS):  # a sum also finds what is no number
+        raise ValueError(phases)
+    series.add((run.last_ns - (run.first_ns or 0)) / 1e9, event["index"], event["value"], run.limit)
+    run.raw.append(event)
 
 
 def _spans(run: RunFold, event: Event) -> None:
     spans = []
     for path, lane, start_ns, end_ns in event["spans"][:MAX_SPANS]:
         spans.append(SpanView(str(path), str(lane), int(start_ns), max(int(start_ns), int(end_ns))))
-    run.case(event["case"]).spans = tuple(spans)
+    case = run.case(event["case"])
+    case.spans = case.calls[event["round"]] = tuple(spans)
+    while len(case.calls) > MAX_CALLS or (len(case.calls) > 1 and sum(map(len, case.calls.values())) > MAX_SPANS):
+        del case.calls[next(iter(case.calls))]
+    run.raw.append(event)
 
 
 def _metric(run: RunFold, event: Event) -> None:
     case, metric = run.case(event["case"]), metric_from_map(event["metric"])
     if metric.name in case.metrics or len(case.metrics) < MAX_METRICS:
-        case.metrics[metric.name] = replace(metric, samples=metric.samples[-RECENT_SAMPLES:])
+        keep = RECENT_SAMPLES if len(run.cases) < _MANY_CASES else RECENT_SAMPLES // 10
+        case.metrics[metric.name] = replace(metric, samples=metric.samples[-keep:])
 
 
 def _account(run: RunFold, event: Event) -> None:
@@ -218,6 +327,11 @@ def _account(run: RunFold, event: Event) -> None:
 
 def _note(run: RunFold, event: Event) -> None:
     run.case(event["case"]).notes.append(event["text"])
+    run.say(event["case"], event["text"])
+
+
+def _extra(run: RunFold, event: Event) -> None:
+    run.case(event["case"]).extra = event["extra"]
 
 
 def _verdict(run: RunFold, event: Event) -> None:
@@ -234,14 +348,19 @@ def _verdict(run: RunFold, event: Event) -> None:
         if baseline is None
         else BaselineReference(float(baseline["median"]), int(baseline["process_runs"]), str(baseline["source"])),
     )
+    if metric.gated and event["verdict"] != "same":
+        run.say(case.id, f"{metric.name}: {event['verdict']}", event["verdict"])
 
 
 def _case_finished(run: RunFold, event: Event) -> None:
     if event["status"] not in STATUSES:
         raise ValueError(event["status"])
     case = run.case(event["case"])
+    if case.account is None:
+        run.learn_phases((case.id,))
     case.state, case.stage = cast("CaseState", event["status"]), ""
-    case.duration_s = float(event["duration_s"])
+    case.duration_s, case.ended_s = float(event["duration_s"]), run.now_s
+    run.say(case.id, case.state, "dim" if case.state in ("passed", "skipped") else "broken")
     if event["message"] and event["message"] not in case.notes:
         case.notes.append(event["message"])
     if run.running == case.id:
@@ -250,16 +369,19 @@ def _case_finished(run: RunFold, event: Event) -> None:
 
 def _machine_noise(run: RunFold, event: Event) -> None:
     run.others, run.steal = float(event["others"]), float(event["steal"])
+    run.noise.append((run.now_s, run.others, run.steal))
 
 
 def _gate(run: RunFold, event: Event) -> None:
     slower, noisy, missing = (tuple(map(str, event[name])) for name in ("slower", "noisy", "missing"))
     run.gate = Gate(event["exit_status"], slower, noisy, missing, event["reason"])
+    run.say("", f"gate: exit {event['exit_status']}. {event['reason']}", "slower" if event["exit_status"] else "new")
 
 
 def _run_finished(run: RunFold, event: Event) -> None:
     run.exit_status = event["exit_status"]
     run.running = None
+    run.say("", f"run finished with status {event['exit_status']}", "bold")
 
 
 REDUCERS: Mapping[str, Callable[[RunFold, Event], None]] = {
@@ -271,6 +393,7 @@ REDUCERS: Mapping[str, Callable[[RunFold, Event], None]] = {
     "metric": _metric,
     "account": _account,
     "note": _note,
+    "extra": _extra,
     "verdict": _verdict,
     "case_finished": _case_finished,
     "machine_noise": _machine_noise,

@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
-from perfguard_tui.views import WORST_FIRST, CaseView, RunView
+from dataclasses import replace
+
+import numpy as np
+
+from perfguard_tui import query
+from perfguard_tui.views import WORST_FIRST, CaseView, RunView, SeriesView
+
+RECENT = 120  # samples of a row's sparkline
 
 
 def filtered(run: RunView, text: str) -> tuple[CaseView, ...]:
-    """The cases whose name, suite, state or verdict holds every word of `text`, whatever its case."""
-    words = text.lower().split()
-    if not words:
+    """The cases that pass the filter `text` (the language is `query`'s)."""
+    if not text.strip():
         return run.cases
-    return tuple(case for case in run.cases if all(word in _words_of(case) for word in words))
+    return tuple(case for case in run.cases if query.matches(case, text))
+
+
+def ordered(cases: tuple[CaseView, ...], order: str, *, backwards: bool) -> tuple[CaseView, ...]:
+    """The cases in one of `query.ORDERS`; equal ones stay in the order of the run."""
+    if order != "run":
+        cases = tuple(sorted(cases, key=query.sort_key(order)))
+    return cases[::-1] if backwards else cases
 
 
 def moved(cases: tuple[CaseView, ...], selected: str | None, by: int) -> str | None:
@@ -22,29 +35,69 @@ def moved(cases: tuple[CaseView, ...], selected: str | None, by: int) -> str | N
     return cases[max(0, min(len(cases) - 1, index + by if known else 0))].id
 
 
+def next_regression(cases: tuple[CaseView, ...], selected: str | None, step: int) -> str | None:
+    """The next case (`step` -1: the one before) that is slower or broken, round the end; None if there is none."""
+    at = next((i for i, case in enumerate(cases) if case.id == selected), -1)
+    for offset in range(1, len(cases) + 1):
+        case = cases[(at + step * offset) % len(cases)]
+        if case.verdict in ("slower", "broken"):
+            return case.id
+    return None
+
+
 def chosen(cases: tuple[CaseView, ...], run: RunView, selected: str | None, *, follow: bool) -> str | None:
     """The case to select: the running one when following, else the one selected if it is still shown.
 
     When following and nothing runs: the last one that ran; once the run is over, the worst.
     """
-    ids = [case.id for case in cases]
     if follow:
-        if run.running in ids:
+        if run.running is not None and any(case.id == run.running for case in cases):
             return run.running
         if run.exit_status is not None or run.gate is not None:
             worst = next((case for word in WORST_FIRST[:4] for case in _by_severity(cases, word)), None)
             if worst is not None:
                 return worst.id
-    if selected in ids:
+    if selected is not None and any(case.id == selected for case in cases):
         return selected
-    return ids[0] if ids else None
+    return cases[0].id if cases else None
+
+
+def windowed(run: RunView, window: tuple[float, float] | None) -> RunView:
+    """The run as far as it lies within `window` (seconds since its beginning): its cases, samples, log and noise."""
+    if window is None:
+        return run
+    low, high = window
+    cases = tuple(
+        _windowed_case(case, low, high)
+        for case in run.cases
+        if case.began_s is not None and case.began_s <= high and (case.ended_s is None or case.ended_s >= low)
+    )
+    return replace(
+        run,
+        cases=cases,
+        log=tuple(entry for entry in run.log if low <= entry.t_s <= high),
+        noise=tuple(reading for reading in run.noise if low <= reading[0] <= high),
+    )
+
+
+def _windowed_case(case: CaseView, low: float, high: float) -> CaseView:
+    if case.began_s is not None and case.ended_s is not None and low <= case.began_s and case.ended_s <= high:
+        return case
+    return replace(case, series=tuple(_windowed_series(series, low, high) for series in case.series))
+
+
+def _windowed_series(series: SeriesView, low: float, high: float) -> SeriesView:
+    if series.points is None:
+        return series
+    t_s, index, value = series.points
+    inside = (t_s >= low) & (t_s <= high)
+    kept = value[inside]
+    median = float(np.median(kept)) if len(kept) else 0.0
+    points = (t_s[inside], index[inside], kept)
+    return SeriesView(series.metric, len(kept), series.warmup, tuple(map(float, kept[-RECENT:])), median, points)
 
 
 def _by_severity(cases: tuple[CaseView, ...], word: str) -> list[CaseView]:
     # What got slower has phases to look at, what broke has only its message: show the former first.
     first = {"broken": "slower", "slower": "broken"}.get(word, word)
     return [case for case in cases if case.verdict == first]
-
-
-def _words_of(case: CaseView) -> str:
-    return f"{case.name} {case.suite} {case.state} {case.verdict or ''}".lower()

@@ -6,7 +6,7 @@ A reader thread applies, the screen takes snapshots; neither ever sees the other
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from perfguard.events.schema import Event
 from perfguard_tui.reducers import REDUCERS, RunFold
@@ -30,19 +30,37 @@ class Store:
     def apply_all(self, events: Iterable[Event]) -> None:
         """Take events in, in their order."""
         with self._lock:
+            run, reducer_of = self._run, REDUCERS.get
             for event in events:
-                self._run.count(event["t_ns"])
-                reducer = REDUCERS.get(event["kind"])
+                run.count(event["t_ns"])
+                reducer = reducer_of(event["kind"])
                 try:
                     if reducer is not None:
-                        reducer(self._run, event)
+                        reducer(run, event)
                 except _WRONG_SHAPE:
-                    self._run.bad += 1
+                    run.bad += 1
             self._view = None
 
-    def snapshot(self) -> RunView:
-        """The run now; the same object as before if nothing came in between."""
+    def reset(self) -> None:
+        """Forget everything: the same or another run is told from its beginning."""
         with self._lock:
-            if self._view is None:
-                self._view = self._run.view()
+            self._run, self._view = RunFold(), None
+
+    def raw(self, case_id: str, round_index: int) -> tuple[Event, ...]:
+        """The events of that round as they came, among the latest ones; nothing if they are no longer kept."""
+        with self._lock:
+            return tuple(
+                event
+                for event in self._run.raw
+                if event["case"] == case_id and event.get("index", event.get("round")) == round_index
+            )
+
+    def snapshot(self, shown: Collection[str] | None = None) -> RunView:
+        """The run now; the same object as before if nothing came in between.
+
+        With `shown`, the ids of cases on the screen, the latest samples of the others may be missing for now.
+        """
+        with self._lock:
+            if self._view is None or (shown is None and self._run.stale):
+                self._view = self._run.view(shown)
             return self._view

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from perfguard.document import Account, Gate, Metric, Verdict
+from perfguard_tui.points import Floats
 
 CaseState = Literal["planned", "running", "passed", "failed", "error", "skipped"]
 
@@ -21,15 +23,29 @@ class SpanView(NamedTuple):
     end_ns: int
 
 
+class LogEntry(NamedTuple):
+    """One line of the log: seconds since the run began, the case or nothing, what happened, and its role."""
+
+    t_s: float
+    case: str
+    text: str
+    role: str
+
+
 @dataclass(frozen=True, slots=True)
 class SeriesView:
-    """The latest values of one metric's timed rounds, in its unit; `n` rounds in all, `warmup` before them."""
+    """One metric's timed rounds, in its unit; `n` rounds in all, `warmup` before them; `recent`: the latest values.
+
+    `points`: seconds since the run began, number of the round and value, all three arrays of one length; thinned over
+    the whole case if there were too many, with every outlier kept. Warm-up rounds are not among them.
+    """
 
     metric: str
     n: int
     warmup: int
     recent: tuple[float, ...]
     median: float
+    points: tuple[Floats, Floats, Floats] | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +53,8 @@ class CaseView:
     """One case as far as the events told.
 
     `live_phases`: mean self seconds per call and phase over the latest rounds, until the account is there.
-    `metrics` keep their latest samples only.
+    `metrics` keep their latest samples only. `calls`: the spans of the latest recorded rounds, by the round's number.
+    `began_s`, `ended_s`: seconds since the run began.
     """
 
     id: str
@@ -53,6 +70,12 @@ class CaseView:
     spans: tuple[SpanView, ...] = ()
     notes: tuple[str, ...] = ()
     duration_s: float = 0.0
+    key: str = ""
+    params: Mapping[str, Any] = field(default_factory=dict)
+    extra: Mapping[str, Any] = field(default_factory=dict)
+    calls: tuple[tuple[int, tuple[SpanView, ...]], ...] = ()
+    began_s: float | None = None
+    ended_s: float | None = None
 
     @property
     def verdict(self) -> Verdict | None:
@@ -74,7 +97,8 @@ class RunView:
     """One run as far as the events told; times in seconds of the producer's clock.
 
     `others` and `steal`: fractions of all CPUs that other processes and the hypervisor took, None before the
-    first reading. `bad`: events whose inner shape was wrong and that were passed over.
+    first reading. `bad`: events whose inner shape was wrong and that were passed over. `noise`: the readings so far, as
+    (seconds since the run began, others, steal). `machine`: what the run said of its machine.
     """
 
     run_id: str = ""
@@ -93,6 +117,10 @@ class RunView:
     exit_status: int | None = None
     bad: int = 0
     tally: tuple[tuple[Verdict, int], ...] = field(default=())
+    machine: Mapping[str, Any] = field(default_factory=dict)
+    started: str = ""
+    log: tuple[LogEntry, ...] = ()
+    noise: tuple[tuple[float, float, float], ...] = ()
 
     def case(self, case_id: str | None) -> CaseView | None:
         """The case of that id, or None."""

@@ -17,7 +17,8 @@ from perfguard.errors import EndpointError, EventError
 from perfguard.events.framing import MAGIC, record_of
 from perfguard.events.runtime_dir import default_endpoint
 from perfguard.events.schema import pack
-from perfguard_tui.feed import CommandFeed, Feed, LiveFeed, ReplayFeed
+from perfguard_tui.feed import CommandFeed, Feed, LiveFeed
+from perfguard_tui.replaying import ReplayFeed
 from perfguard_tui.store import Store
 
 

@@ -144,16 +144,17 @@ def test_the_filter_leaves_what_matches() -> None:
 
 
 def test_enter_opens_the_case_and_escape_goes_back() -> None:
-    """The detail gets the whole screen, then the table is back."""
+    """The case gets the whole screen and a breadcrumb, then the table is back."""
 
     async def use(app: Dashboard, pilot: Pilot[None]) -> None:
         text = await _press(app, pilot, "enter")
         assert "round_trip[empty-ipc]" not in text
         assert "was 1.95 ms" in text
         assert "server" in text
+        assert "live > case > round_trip[10MiB-shm]" in text
         assert "round_trip[empty-ipc]" in await _press(app, pilot, "escape")
 
-    _use(event_story.events(), use, (80, 40))
+    _use(event_story.events(), use, (120, 50))
 
 
 def test_tab_reaches_the_panes_and_j_scrolls_them() -> None:

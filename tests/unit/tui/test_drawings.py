@@ -19,6 +19,7 @@ from perfguard_tui.draw.table import columns_for, header, row
 from perfguard_tui.feed import FeedStatus
 from perfguard_tui.lines import clean, crop, fit, fit_middle, line, plain, spread, width_of
 from perfguard_tui.marks import bar, interval_bar, sparkline
+from perfguard_tui.state import State
 from perfguard_tui.store import Store
 from perfguard_tui.views import CaseView, RunView, SeriesView, SpanView
 
@@ -49,7 +50,10 @@ def test_no_line_is_wider_than_the_screen(run: RunView, width: int) -> None:
     columns = columns_for(width)
     assert width_of(header(columns)) <= width
     feed = FeedStatus("live", "", gaps=12, bad=3)
-    drawn = [*run_bar(run, feed, 61.0, width, paused=True), draw_footer(width, "filter words", following=True)]
+    drawn = [
+        *run_bar(run, feed, 61.0, width, paused=True),
+        draw_footer(width, State(filter="filter words"), following=True),
+    ]
     for case in run.cases:
         assert width_of(row(case, columns)) <= width
         drawn += [draw_title(case, width), *draw_left(case, width, alone=True), *draw_right(case, width)]
@@ -158,6 +162,13 @@ def test_the_run_bar_always_says_gaps(run: RunView) -> None:
         assert "gate exit 1" in plain(lines)
 
 
+def test_the_run_bar_says_how_long_it_will_take(run: RunView) -> None:
+    """While the run is live, at the pace so far."""
+    half = dataclasses.replace(run, done=5, exit_status=None, gate=None)
+    assert "~1:00 left" in plain(run_bar(half, FeedStatus("live"), 60.0, 120, paused=False))
+    assert "left" not in plain(run_bar(half, FeedStatus("replay"), 60.0, 120, paused=False))
+
+
 def test_elapsed_times_are_read_as_clocks() -> None:
     """Minutes and seconds, hours when there are any."""
     assert [format_elapsed(s) for s in (0.4, 62, 3723)] == ["0:00", "1:02", "1:02:03"]
@@ -165,7 +176,7 @@ def test_elapsed_times_are_read_as_clocks() -> None:
 
 def test_the_footer_at_eighty_columns_has_help_and_quit() -> None:
     """The two keys that everything else can be found from."""
-    text = plain([draw_footer(80, "", following=False)])
+    text = plain([draw_footer(80, State(), following=False)])
     assert "? help" in text
     assert "q quit" in text
     assert "▲ slower" in plain(draw_help())

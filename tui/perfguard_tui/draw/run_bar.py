@@ -34,12 +34,14 @@ def _identity(run: RunView, feed: FeedStatus, width: int, *, paused: bool) -> Li
 def _progress(run: RunView, feed: FeedStatus, elapsed_s: float, width: int) -> Line:
     """The fullest of a few forms that fits: words give way to glyphs, then the rate goes; gaps stay."""
     head = _cases(run, elapsed_s, width)
+    left = _left(run, elapsed_s) if feed.state == "live" else []
     rate: list[Span] = []
     if feed.state == "live":
         rate = [(f"  {format_value(run.events_per_s, 'ev/s')}", "dim")]
     noise, losses = _noise(run), _losses(run, feed)
     forms = [
-        ([*head, *_tally(run, words=True)], [*noise, *rate, *losses]),
+        ([*head, *left, *_tally(run, words=True)], [*noise, *rate, *losses]),
+        ([*head, *left, *_tally(run, words=False)], [*noise, *rate, *losses]),
         ([*head, *_tally(run, words=False)], [*noise, *rate, *losses]),
         ([*head, *_tally(run, words=False)], [*noise, *losses]),
         (head, losses),
@@ -59,6 +61,14 @@ def _cases(run: RunView, elapsed_s: float, width: int) -> list[Span]:
         (f" {run.done}/{total} cases", "bold"),
         (f"  {format_elapsed(elapsed_s)}", "text"),
     ]
+
+
+def _left(run: RunView, elapsed_s: float) -> list[Span]:
+    """What the cases to come will take if they are like those before."""
+    total = len(run.cases)
+    if run.exit_status is not None or not 0 < run.done < total:
+        return []
+    return [(f"  ~{format_elapsed(elapsed_s / run.done * (total - run.done))} left", "dim")]
 
 
 def _tally(run: RunView, *, words: bool) -> list[Span]:

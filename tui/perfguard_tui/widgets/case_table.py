@@ -14,7 +14,7 @@ from perfguard_tui.views import CaseView
 from perfguard_tui.widgets.lines_view import refresh_rows, strip_of
 
 
-class CaseTable(ScrollView, can_focus=True):
+class CaseTable(ScrollView, can_focus=True, inherit_bindings=False):
     """Shows cases; which one is selected is told from outside, a click asks for another."""
 
     DEFAULT_CSS = """
@@ -32,19 +32,22 @@ class CaseTable(ScrollView, can_focus=True):
         super().__init__(id=id)
         self._cases: tuple[CaseView, ...] = ()
         self._selected: str | None = None
+        self._marked: str | None = None
         self._empty = ""
 
-    def show(self, cases: tuple[CaseView, ...], selected: str | None, empty: str) -> None:
-        """Show these cases; `empty` is said when there are none."""
-        if (cases, selected, empty) == (self._cases, self._selected, self._empty):
-            return
-        old = self._cases
-        same_rows = len(old) == len(cases) and (selected, empty) == (self._selected, self._empty)
-        self._cases, self._selected, self._empty = cases, selected, empty
+    def show(self, cases: tuple[CaseView, ...], selected: str | None, empty: str, marked: str | None = None) -> None:
+        """Show these cases; `empty` is said when there are none; the marked one has a sign before its name."""
+        old, others = self._cases, (selected, empty, marked)
+        same_rows = len(old) == len(cases) and others[1:] == (self._empty, self._marked)
+        moved = {self._selected, selected} if selected != self._selected else set()
+        self._cases, (self._selected, self._empty, self._marked) = cases, others
         if same_rows:
-            changed = (i for i, case in enumerate(cases) if case is not old[i])
             top = self.scroll_offset.y
-            refresh_rows(self, (i + 1 for i in changed if i >= top), top)  # row 0 is the header, which stays
+            on_screen = range(top, min(len(cases), top + self.size.height))
+            changed = [i for i in on_screen if cases[i] is not old[i] or cases[i].id in moved]
+            refresh_rows(self, (i + 1 for i in changed), top)  # row 0, the header, stays
+            if moved:
+                self.reveal()
         else:
             self.virtual_size = Size(self.size.width, len(cases) + 1)
             self.reveal()
@@ -82,7 +85,10 @@ class CaseTable(ScrollView, can_focus=True):
         background = None
         if case.id == self._selected:
             background = (SELECTED if self.has_focus else UNFOCUSED)[self.app.current_theme.dark]
-        return strip_of(self, row(case, columns), width, background)
+        drawn = row(case, columns)
+        if case.id == self._marked:
+            drawn = (("◆" + drawn[0][0][1:], "accent"), *drawn[1:])
+        return strip_of(self, drawn, width, background)
 
     def on_click(self, event: Click) -> None:
         """Ask for the row that was clicked."""

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from textual.app import ComposeResult
 from textual.events import Click, Key
 from textual.screen import ModalScreen
 
+from perfguard_tui.actions import Action
 from perfguard_tui.draw.help import draw_help
 from perfguard_tui.widgets.lines_view import LinesView
 
@@ -16,11 +19,15 @@ class HelpScreen(ModalScreen[None]):
     CSS = """
     HelpScreen { align: center middle; background: $background 60%; }
     HelpScreen LinesView {
-        width: 74; max-width: 96%; height: 28; max-height: 96%;
+        width: 78; max-width: 96%; height: 54; max-height: 96%;
         border: round $primary; background: $panel; padding: 0 2;
         border-title-color: $primary;
     }
     """
+
+    def __init__(self, actions: Sequence[Action]) -> None:
+        super().__init__()
+        self._actions = actions
 
     def compose(self) -> ComposeResult:
         """One view in a frame."""
@@ -31,7 +38,7 @@ class HelpScreen(ModalScreen[None]):
     def on_mount(self) -> None:
         """Draw it."""
         view = self.query_one(LinesView)
-        view.show(draw_help())
+        view.show(draw_help(self._actions))
         view.focus()
 
     def on_key(self, event: Key) -> None:

@@ -13,13 +13,13 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from perfguard_tui.lines import Line
-from perfguard_tui.palette import styles
+from perfguard_tui.palette import SELECTED, styles
 
 
 def strip_of(widget: Widget, line: Line, width: int, background: Style | None = None) -> Strip:
     """One drawn line as `width` cells in the colours of the app's theme."""
     base = widget.rich_style if background is None else widget.rich_style + background
-    roles = styles(dark=widget.app.current_theme.dark)
+    roles = styles(widget.app.theme)
     segments = [Segment(text, base + roles[role]) for text, role in line]
     if background is not None:  # a selected row keeps its own background under every role
         segments = [Segment(text, (style or base) + background) for text, style, _ in segments]
@@ -34,7 +34,7 @@ def refresh_rows(widget: Widget, rows: Iterable[int], scrolled: int) -> None:
         widget.refresh(*regions)
 
 
-class LinesView(ScrollView, can_focus=True):
+class LinesView(ScrollView, can_focus=True, inherit_bindings=False):
     """Drawn lines that scroll."""
 
     DEFAULT_CSS = """
@@ -44,10 +44,16 @@ class LinesView(ScrollView, can_focus=True):
     def __init__(self, *, id: str | None = None) -> None:  # noqa: A002 - Textual's own name for it
         super().__init__(id=id)
         self._lines: tuple[Line, ...] = ()
+        self._chosen: int | None = None
 
-    def show(self, lines: Sequence[Line]) -> None:
-        """Show these lines; nothing is drawn again if they are the same."""
+    def show(self, lines: Sequence[Line], chosen: int | None = None) -> None:
+        """Show these lines, the chosen one marked and on screen; nothing is drawn again if they are the same."""
         old, new = self._lines, tuple(lines)
+        if chosen != self._chosen:
+            before, self._chosen = self._chosen, chosen
+            refresh_rows(self, (row for row in (before, chosen) if row is not None), self.scroll_offset.y)
+            if chosen is not None:
+                self._reveal(chosen, len(new))
         if new == old:
             return
         self._lines = new
@@ -57,11 +63,21 @@ class LinesView(ScrollView, can_focus=True):
         else:
             refresh_rows(self, (i for i, line in enumerate(new) if line != old[i]), self.scroll_offset.y)
 
+    def _reveal(self, row: int, rows: int) -> None:
+        top, height = self.scroll_offset.y, self.size.height
+        if self.virtual_size.height != rows:
+            self.virtual_size = Size(self.size.width, rows)
+        if row < top or row >= top + height:
+            self.scroll_to(y=max(0, row - height // 2), animate=False)
+
     def render_line(self, y: int) -> Strip:
         """One line of what is on screen."""
         index = y + self.scroll_offset.y
         line = self._lines[index] if index < len(self._lines) else ()
-        return strip_of(self, line, self.size.width)
+        background = None
+        if index == self._chosen:
+            background = SELECTED[self.app.current_theme.dark]
+        return strip_of(self, line, self.size.width, background)
 
 
 class LineBar(Widget):

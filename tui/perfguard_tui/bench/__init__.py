@@ -1,0 +1,1 @@
+"""The dashboard measured: real processes in a real pseudo-terminal; `python -m perfguard_tui.bench`."""

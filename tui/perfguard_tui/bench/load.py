@@ -1,0 +1,102 @@
+"""A run that produces events at a rate, as a process told what to do by lines; and a long recording of one."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import random
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from perfguard.events import EventStream
+from perfguard.events.framing import MAGIC, record_of
+from perfguard.events.schema import VERSION, pack
+
+METRIC = "time"
+
+
+def case_ids(count: int) -> list[str]:
+    """Names that can be told apart in a terminal's output."""
+    return [f"perf/test_load.py::test_c[{number:05}]" for number in range(count)]
+
+
+def round_fields(case: str, index: int, value: float) -> dict[str, Any]:
+    """A `round` event as suites with three phases send it."""
+    phases = {"rpc/copy": value * 0.4, "rpc/pack": value * 0.1, "rpc/wire": value * 0.45}
+    fields = {"case": case, "metric": METRIC, "index": index, "iterations": 10, "value": value}
+    return {**fields, "warmup": False, "phases": phases}
+
+
+def started_fields(cases: list[str]) -> dict[str, Any]:
+    """The `run_started` event of those cases."""
+    plan = [{"id": case, "key": case, "suite": "load", "params": {}} for case in cases]
+    machine = {"class": "bench"}
+    return {
+        "started": "2026-01-01T00:00:00Z",
+        "profile": "full",
+        "machine": machine,
+        "commit": {"id": ""},
+        "plan": plan,
+    }
+
+
+def record(path: Path, events: int, cases: int) -> int:
+    """Write a recording of about so many events at 2,000 a second, an hour for 7.2 million; returns how many."""
+    ids, rng, seq = case_ids(cases), random.Random(1), itertools.count()
+    rounds = (events - 2) // cases - 2
+    with path.open("wb", buffering=1024 * 1024) as file:
+        file.write(MAGIC)
+
+        def write(kind: str, **fields: Any) -> None:
+            number = next(seq)
+            event = {"v": VERSION, "run": "bench", "src": "main", "seq": number, "t_ns": number * 500_000, "kind": kind}
+            file.write(record_of(pack({**event, **fields})))
+
+        write("run_started", **started_fields(ids))
+        for case in ids:
+            write("case_started", case=case)
+            for index in range(rounds):
+                write("round", **round_fields(case, index, 1e-3 * (1 + 0.1 * rng.random())))
+            write("case_finished", case=case, status="passed", duration_s=1.0, message="")
+        write("run_finished", finished="2026-01-01T01:00:00Z", exit_status=0)
+    return next(seq)
+
+
+def produce(endpoint: str, cases: int) -> None:
+    """Be a live run: each line `RATE BATCH SECONDS` of standard input is one stretch of load; ends with the input.
+
+    Events come evenly in batches of `BATCH`; a line of JSON tells what was really emitted.
+    """
+    ids, rng = case_ids(cases), random.Random(1)
+    stream = EventStream("bench")
+    stream.open_bus(endpoint)
+    stream.emit("run_started", **started_fields(ids))
+    print("ready", flush=True)
+    fields = itertools.cycle([round_fields(case, 1, 1e-3 * (1 + 0.1 * rng.random())) for case in ids])
+    for line in sys.stdin:
+        rate, batch, seconds = (float(word) for word in line.split())
+        print(json.dumps(_stretch(stream, fields, rate, int(batch), seconds)), flush=True)
+    stream.emit("run_finished", finished="2026-01-01T01:00:00Z", exit_status=0)
+    stream.close()
+
+
+def _stretch(
+    stream: EventStream, fields: Iterator[dict[str, Any]], rate: float, batch: int, seconds: float
+) -> dict[str, float]:
+    begin_s, before = time.perf_counter(), stream.emitted
+    done = 0
+    while (now_s := time.perf_counter() - begin_s) < seconds:
+        due = int(now_s * rate) // batch * batch
+        for event in itertools.islice(fields, max(0, due - done)):
+            stream.emit("round", **event)
+        done = max(done, due)
+        time.sleep(max(0.0, (done + batch) / rate - (time.perf_counter() - begin_s)))
+    took_s = time.perf_counter() - begin_s
+    return {"events": stream.emitted - before, "seconds": took_s, "emitted": stream.emitted}
+
+
+if __name__ == "__main__":
+    produce(sys.argv[1], int(sys.argv[2]))
