@@ -16,6 +16,4 @@ if TYPE_CHECKING:
 
 __all__ = ["ChangePoint", "History", "StoredRun", "Trend", "TrendPoint", "open_history"]
 
-__getattr__ = lazy_exports(
-    __name__, {"History": "perfguard.history.store", "open_history": "perfguard.history.store"}
-)
+__getattr__ = lazy_exports(__name__, {"History": "perfguard.history.store", "open_history": "perfguard.history.store"})

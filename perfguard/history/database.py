@@ -17,6 +17,7 @@ from sqlalchemy import event
 from sqlalchemy.engine import URL, Connection, Engine, make_url
 
 from perfguard.errors import HistoryError
+from perfguard.history.ignored import ignore
 
 CONNECT_TIMEOUT_S = 10
 LOCK_TIMEOUT_S = 60.0
@@ -29,7 +30,15 @@ _MIGRATIONS = Path(__file__).parent / "migrations"
 _LOCK = 0x7065726667756172
 _WRITES = "perfguard_writes"
 _RETRY_S = 0.02
-IGNORED = "# perfguard's history is no part of the project.\n*\n"
+# A server that vanishes in the middle of a statement is noticed, too.
+_POSTGRES = {
+    "connect_timeout": CONNECT_TIMEOUT_S,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 30_000,
+    "application_name": "perfguard",
+}
 
 
 def url_of(target: str | Path) -> URL:
@@ -90,7 +99,11 @@ class Database:
         Writers take turns: in SQLite by its own lock, in PostgreSQL by an advisory one, so that two runs which name
         the same new cases cannot deadlock.
         """
-        with self.errors(), self.engine.connect().execution_options(**{_WRITES: True}) as connection, connection.begin():
+        with (
+            self.errors(),
+            self.engine.connect().execution_options(**{_WRITES: True}) as connection,
+            connection.begin(),
+        ):
             if not self.is_sqlite:
                 connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT_S:.0f}s'")
                 connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_LOCK})")
@@ -106,6 +119,18 @@ class Database:
         except (sa.exc.SQLAlchemyError, sqlite3.Error) as error:
             raise HistoryError(self.name, _told(error)) from error
 
+    def shrink(self) -> None:
+        """Give what was removed back to the disk, in SQLite; PostgreSQL does that by itself. Best effort."""
+        if not self.is_sqlite:
+            return
+        raw = self.engine.raw_connection()
+        with (
+            contextlib.closing(raw),
+            contextlib.suppress(sqlite3.Error),
+        ):  # needs as much room again, and nobody reading
+            raw.cursor().execute("VACUUM")
+            raw.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
     def close(self) -> None:
         """Close what is open."""
         self.engine.dispose()
@@ -116,12 +141,13 @@ def _make_home(path: Path, name: str, create: bool) -> None:
         raise HistoryError(name, "is a folder", "name a file, such as .perfguard/history.db")
     if not create and not path.exists():
         raise HistoryError(
-            name, "there is no history here", "a run with --perfguard and the extra `history` makes it: pip install 'perfguard[history]'"
+            name,
+            "there is no history here",
+            "a run with --perfguard makes it",
         )
     try:
-        if path.parent.name == ".perfguard" and not path.parent.exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            (path.parent / ".gitignore").write_text(IGNORED, encoding="utf-8")
+        if path.parent.name == ".perfguard":
+            ignore(path.parent)
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise HistoryError(name, f"its folder cannot be made: {error.strerror or error}") from error
@@ -135,7 +161,7 @@ def _engine(url: URL) -> Engine:
         event.listen(engine, "begin", _sqlite_begins)
         return engine
     try:
-        return sa.create_engine(url, pool_size=1, connect_args={"connect_timeout": CONNECT_TIMEOUT_S})
+        return sa.create_engine(url, pool_size=1, connect_args=_POSTGRES)
     except ImportError as error:
         raise HistoryError(shown_url(url), "psycopg is missing", "pip install 'perfguard[postgres]'") from error
 

@@ -13,7 +13,7 @@ Mode = Literal["plain", "duet"]
 
 @dataclass(frozen=True, slots=True)
 class StoredRun:
-    """One run as stored. `id` is the document's `run_id`, `started` ISO 8601 in UTC, `commit` the full id ("" without git).
+    """One run as stored. `id` is the document's `run_id`, `started` ISO 8601 in UTC, `commit` a full id ("": no git).
 
     `position` is how many commits the first-parent line below `commit` has, None where the checkout could not tell.
     `verdicts` counts metrics by verdict; `exit_status` is the gate's, None if the run was never decided. A run whose
@@ -32,6 +32,20 @@ class StoredRun:
     dirty: bool = False
     mode: Mode = "plain"
     exit_status: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """A metric of a case on one machine class, as the newest run described it; `case_id` is pytest's node id."""
+
+    suite: str
+    case: str
+    case_id: str
+    metric: str
+    machine_class: str
+    unit: str
+    kind: Kind
+    gated: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,10 +92,11 @@ class Trend:
 class ChangePoint:
     """A metric's level changed between the commits `before` and `after`, on one machine class.
 
-    `magnitude` is the new level over the old one (1.05: 5 % more), [`low`, `high`] its 95 % interval. The change lies in
-    the commits after `before` up to and including `after`, at 99 %; `at_run` is the first run most likely at the new
-    level. `confidence` is one minus the chance of such a change in a series of that length that has none.
-    `better` says which direction is; `case_id` is pytest's node id of the case, for a bisect.
+    `magnitude` is the new level over the old one (1.05: 5 % more), [`low`, `high`] its 95 % interval. The change lies
+    in the commits after `before` up to and including `after`, at 99 %; `at_run` is the first run most likely at the new
+    level. `confidence` is one minus the chance of such a change in a series of that length that has none. A fraction's
+    magnitude is 1 + the difference, as in run documents. `better` says which direction is; `case_id` is pytest's node
+    id of the case, for a bisect. Levels are medians of the metric itself, in `unit`.
     """
 
     case: str

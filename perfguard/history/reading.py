@@ -11,7 +11,7 @@ from sqlalchemy.engine import Connection
 
 from perfguard.document import VERDICTS
 from perfguard.history import schema
-from perfguard.history.model import StoredRun, Trend, TrendPoint
+from perfguard.history.model import Series, StoredRun, Trend, TrendPoint
 from perfguard.history.order import Place, in_commit_order
 
 ANY = "*"
@@ -43,6 +43,11 @@ def runs_where(branch: str, machine_class: str | None, commit: str | None = None
     if commit is not None:
         query = query.where(_revision.c.sha.startswith(commit, autoescape=True))
     return query
+
+
+def clean(query: sa.Select[Any]) -> sa.Select[Any]:
+    """Of `runs_where` those whose figures are plain process runs of their commit: no duets, no changed files."""
+    return query.where(_run.c.mode == "plain", sa.not_(_run.c.dirty))
 
 
 def runs(connection: Connection, query: sa.Select[Any], last: int | None = None) -> tuple[Any, ...]:
@@ -89,6 +94,25 @@ def series_where(
     if gated:
         query = query.where(_series.c.gated)
     return query.order_by(_case.c.suite, _case.c.key, _series.c.metric, _series.c.machine_class, _series.c.id)
+
+
+def described(row: Any) -> Series:
+    """A row of `series_where` as the model has it."""
+    return Series(row.suite, row.key, row.node_id, row.metric, row.machine_class, row.unit, row.kind, bool(row.gated))
+
+
+def samples(connection: Connection, case: str, metric: str, run_id: str) -> bytes | None:
+    """The packed samples of a metric of a case in a run, None if there are none."""
+    table = schema.samples
+    joined = table.join(_series, table.c.series_id == _series.c.id).join(_case, _series.c.case_id == _case.c.id)
+    query = (
+        sa.select(table.c.packed)
+        .select_from(joined.join(_run, table.c.run_id == _run.c.id))
+        .where(
+            sa.or_(_case.c.key == case, _case.c.node_id == case), _series.c.metric == metric, _run.c.run_id == run_id
+        )
+    )
+    return connection.execute(query).scalars().first()
 
 
 def latest(connection: Connection, series: Sequence[Any]) -> Any | None:

@@ -45,7 +45,7 @@ class Moment(sa.types.TypeDecorator[dt.datetime]):
             return value
         return value.astimezone(dt.timezone.utc).replace(tzinfo=None)
 
-    def process_result_value(self, value: dt.datetime | None, dialect: Any) -> dt.datetime | None:
+    def process_result_value(self, value: dt.datetime | None, dialect: Any) -> dt.datetime | None:  # noqa: ARG002 - SQLAlchemy calls it so
         """Out of the database."""
         if value is None:
             return None

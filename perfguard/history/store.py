@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import datetime as dt
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
 from perfguard.errors import HistoryError
-from perfguard.history.model import ChangePoint, StoredRun, Trend
+from perfguard.history.model import ChangePoint, Series, StoredRun, Trend
 
 try:
-    from perfguard.history import reading, writing
+    from perfguard.history import baseline, changes, packing, pruning, reading, writing
     from perfguard.history.database import Database
 except ModuleNotFoundError as error:
     if error.name is None or error.name.partition(".")[0] not in ("sqlalchemy", "alembic"):
@@ -19,7 +19,13 @@ except ModuleNotFoundError as error:
     raise HistoryError("the history", f"{error.name} is missing", "pip install 'perfguard[history]'") from error
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+    from typing_extensions import Self
+
+    from perfguard.baselines import Baselines
     from perfguard.document import Run
+    from perfguard.history.baseline import HistoryRange
 
 
 def open_history(target: str | Path, *, create: bool = True) -> History:
@@ -98,11 +104,81 @@ class History:
             branch = reading.main_line(connection) if branch is None else branch
             return reading.trend(connection, series, branch, last, dirty=dirty)
 
+    def changes(
+        self,
+        *,
+        case: str | None = None,
+        metric: str | None = None,
+        machine_class: str | None = None,
+        branch: str | None = None,
+        gated: bool = True,
+        alpha: float = changes.ALPHA,
+        smallest: float = changes.SMALLEST,
+        false_share: float | None = None,
+    ) -> tuple[ChangePoint, ...]:
+        """The change points of all gated series (or all), or of a case, a metric, a machine class; newest first.
+
+        `alpha` is the chance of finding any in a series that has none; `smallest` leaves out smaller ones, as a
+        fraction. With `false_share` only as many stay as keep the false ones below that share, over all series.
+        """
+        with self.database.reading() as connection:
+            branch = reading.main_line(connection) if branch is None else branch
+            query = reading.series_where(case=case, metric=metric, machine_class=machine_class, gated=gated)
+            series = connection.execute(query).all()
+            runs = reading.runs(connection, reading.clean(reading.runs_where(branch, machine_class)))
+            found = list(changes.find_changes(connection, series, runs, alpha=alpha, smallest=smallest))
+        if false_share is not None:
+            found = changes.most_certain(found, len(series), false_share)
+        return tuple(sorted(found, key=lambda c: (c.at_started, c.confidence), reverse=True))
+
+    def baselines(self, wanted: HistoryRange, machine_class: str) -> Baselines:
+        """The last runs of a branch as baselines of `machine_class`: what `--perfguard-baselines history:...` uses."""
+        with self.database.reading() as connection:
+            return baseline.baselines(connection, wanted, machine_class)
+
+    def prune(
+        self,
+        *,
+        keep_last: int | None = None,
+        before: dt.datetime | None = None,
+        branch: str = "*",
+        samples_only: bool = False,
+        dry_run: bool = False,
+    ) -> pruning.Pruned:
+        """Remove runs, or only their samples: all but the last `keep_last` of each branch and machine class, `before`.
+
+        With both, a run goes if it is older and not among the last. With neither nothing is removed.
+        """
+        with self.database.writing() as connection:
+            rows = reading.runs(connection, reading.runs_where(branch, None))
+            numbers = [row.id for row in pruning.outdated(rows, keep_last=keep_last, before=before)]
+            if dry_run:
+                return pruning.Pruned(0 if samples_only else len(numbers), 0)
+            removed = pruning.remove_samples(connection, numbers)
+            if not samples_only:
+                pruning.remove_runs(connection, numbers)
+        if numbers:
+            self.database.shrink()
+        return pruning.Pruned(0 if samples_only else len(numbers), removed)
+
+    def samples(self, case: str, metric: str, run_id: str) -> npt.NDArray[np.float64]:
+        """The samples of a metric in a run, shape (n,), in its unit. Raises `HistoryError` if they are not stored."""
+        with self.database.reading() as connection:
+            packed = reading.samples(connection, case, metric, run_id)
+        if packed is None:
+            raise HistoryError(self.name, f"has no samples of {metric} of {case} in run {run_id}")
+        return packing.unpack(packed)
+
+    def series(self) -> tuple[Series, ...]:
+        """All series there are: a metric of a case on a machine class."""
+        with self.database.reading() as connection:
+            return tuple(reading.described(row) for row in connection.execute(reading.series_where()))
+
     def close(self) -> None:
         """Close what is open."""
         self.database.close()
 
-    def __enter__(self) -> History:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(

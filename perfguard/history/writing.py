@@ -154,9 +154,7 @@ def _cases(connection: Connection, cases: Sequence[Case]) -> dict[tuple[str, str
     return {key: known[key][0] for key in by_key}
 
 
-def _series(
-    connection: Connection, run: Run, cases: Mapping[tuple[str, str], int]
-) -> list[tuple[int, Metric]]:
+def _series(connection: Connection, run: Run, cases: Mapping[tuple[str, str], int]) -> list[tuple[int, Metric]]:
     """Each metric worth keeping with the number of its series."""
     table, machine_class = schema.series, text(run.machine.get("class", ""))
     wanted: dict[SeriesKey, Metric] = {}
@@ -204,7 +202,7 @@ def _figures(
 def _figure_row(series: int, metric: Metric, number: int) -> dict[str, Any]:
     median = stored(check_figure(metric.name, metric.median), metric.kind)
     low, high = (stored(check_figure(metric.name, end), metric.kind) for end in metric.ci)
-    alone = low == median == high or metric.kind in EXACT_KINDS and metric.n <= 1
+    alone = low == median == high or (metric.kind in EXACT_KINDS and metric.n <= 1)
     return {
         "series_id": series,
         "run_id": number,
@@ -233,7 +231,9 @@ def _case_row(case: Case, case_id: int, number: int) -> dict[str, Any]:
     }
 
 
-def _phases(connection: Connection, all_cases: Sequence[Case], cases: Mapping[tuple[str, str], int], number: int) -> None:
+def _phases(
+    connection: Connection, all_cases: Sequence[Case], cases: Mapping[tuple[str, str], int], number: int
+) -> None:
     table = schema.phase
     rows = [(case, p) for case in all_cases if case.account is not None for p in case.account.phases]
     paths = sorted({text(p.path) for _, p in rows})
