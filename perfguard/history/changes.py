@@ -23,8 +23,6 @@ from perfguard.history.model import ChangePoint
 from perfguard.stats import steps
 from perfguard.stats.change import SLOPE, SLOPE_SD
 
-ALPHA = 0.05
-SMALLEST = 0.01
 # Series read at once: a thousand runs of each are 80 MB.
 BATCH = 2000
 BEYOND = 1e9  # a ratio to zero: JSON has no infinity
@@ -59,8 +57,8 @@ def find_changes(
 ) -> Iterator[ChangePoint]:
     """The change points of `series` (rows of `reading.series_where`) over `runs` (rows in commit order)."""
     rank = np.full(max((row.id for row in runs), default=0) + 1, -1)
-    for place, row in enumerate(runs):
-        rank[row.id] = place
+    for index, row in enumerate(runs):
+        rank[row.id] = index
     by_id = {row.id: row for row in series}
     for batch in _batches(sorted(by_id)):
         figures = _figures(connection, batch[0], batch[-1])

@@ -1,4 +1,4 @@
-"""What the plugin does with a finished run: into the history, or else onto the disk with a word on how to load it later.
+"""What the plugin does with a finished run: into the history, or else onto the disk, with how to load it later.
 
 Nothing here may fail a run: its figures are decided, and a database is not worth losing them for.
 """
@@ -26,6 +26,13 @@ class Kept:
     history: str = ""
     problem: str = ""
 
+    def told(self, cwd: Path) -> str:
+        """In words, with a path below `cwd` as it is from there."""
+        if self.problem:
+            return self.problem
+        home = Path(self.history)
+        return f"stored in {home.relative_to(cwd) if home.is_relative_to(cwd) else self.history}"
+
 
 def installed() -> bool:
     """Whether the extra `history` is installed. Imports nothing."""
@@ -33,7 +40,7 @@ def installed() -> bool:
 
 
 def keep(run: Run, target: str | Path, root: Path, document: Path | None, *, samples: bool = True) -> Kept:
-    """Store `run`; if that fails, leave its document on disk and say where. `document` is where it is already, if it is."""
+    """Store `run`; if that fails, leave its document on disk and say where. `document`: where it is, if it is there."""
     from perfguard.history import graph
 
     placed = replace(run, commit=graph.placed(run.commit, root))

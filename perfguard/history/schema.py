@@ -26,7 +26,7 @@ metadata = sa.MetaData()
 
 _Json = sa.JSON().with_variant(JSONB(), "postgresql")
 # Four bytes in PostgreSQL hold the 6 significant digits that are kept of a measured figure.
-_Measured = sa.REAL()
+_Measured: sa.REAL[float] = sa.REAL()
 
 
 class Moment(sa.types.TypeDecorator[dt.datetime]):
