@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Generator
 from typing import TYPE_CHECKING, Any
 
@@ -64,11 +65,12 @@ def _warn(config: pytest.Config, text: str) -> None:
 
 
 def _values(config: pytest.Config) -> dict[str, Any]:
-    """Each option's value: the command line's, else the ini file's."""
+    """Each option's value: the command line's, else the environment's, else the ini file's."""
     values: dict[str, Any] = {}
     for option in OPTIONS:
         given = getattr(config.option, option.ini, None)
-        values[option.ini] = config.getini(option.ini) if given is None else given
+        told = os.environ.get(option.env) if option.env and given is None else given
+        values[option.ini] = config.getini(option.ini) if told is None else told
     return values
 
 
@@ -174,6 +176,7 @@ class Runner:
                 status = session.exitstatus = self._failed(error)
         try:
             run = self.report.run = self.session.finish(status, interrupted)
+            self.report.kept = self.session.keep(run)
             for kind, path in self.session.settings.exports:
                 write_text(path, exporter(kind)(run, self.config))
         except PerfguardError as error:

@@ -18,6 +18,7 @@ from perfguard.report.words import GLYPHS, account_line, change_line, figure, ph
 from perfguard.units import format_change, format_value
 
 if TYPE_CHECKING:
+    from perfguard.history.keeping import Kept
     from perfguard.session import RunSession
 
 _COLOURS = {
@@ -47,6 +48,7 @@ class TerminalReport:
         self.run: Run | None = None
         self.written: Sequence[Path] = ()
         self.problems: list[str] = []
+        self.kept: Kept | None = None
         self._done = 0
         self._running = ""
         self._progress_due_ns = 0
@@ -80,11 +82,13 @@ class TerminalReport:
         if other := settings.against or settings.against_path:
             self._line(f"duet: against {other}, in turn over several process restarts, {confidence}")
             return
-        folder = _shown(settings.baselines)
+        folder = str(settings.history_baselines or _shown(settings.baselines))
         if compared := session.judge.tests:
             self._line(f"baselines: {folder}: {compared} gated metrics to compare, {confidence}")
         else:
             self._line(f"baselines: none for these cases in {folder} (--perfguard-update writes them)")
+        if settings.history_baselines is not None:
+            return
         if not any(metric.kind == "time" for metric in session.baselines.metrics.values()):
             for name, differing in class_differences(settings.baselines, session.machine).items():
                 self._line(f"absolute times are not compared with {name}: {', '.join(differing)}", yellow=True)
@@ -131,9 +135,14 @@ class TerminalReport:
         for what, output in (("run document", settings.json), ("recording", settings.record), *settings.exports):
             if output is not None:
                 self._line(f"{what}: {_shown(output)}")
+        self._history()
         self._tally(self.run)
         if self.run.gate is not None:
             self._gate(self.run.gate)
+
+    def _history(self) -> None:
+        if self.kept is not None:
+            self._line(f"history: {self.kept.told(Path.cwd())}", yellow=bool(self.kept.problem))
 
     def _progress(self, event: Event) -> None:
         """On a terminal: what the running case is doing, rewritten in place a few times a second."""
