@@ -12,13 +12,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from importlib.resources import files
 
 from perfguard import __version__
-from perfguard.document import Case, Metric, Run
+from perfguard.document import Case, Change, Metric, Run
 from perfguard.report.html import charts
 from perfguard.report.html.cases import section, word
 from perfguard.report.html.svg import Markup, joined, tag
 from perfguard.report.lines import WORST_FIRST, verdict_counts, worst_verdict
 from perfguard.report.source import Source, Trend
 from perfguard.report.timeline import Timeline, waterfall
+from perfguard.report.words import BASES
 from perfguard.units import format_change, format_change_interval, format_interval, format_value
 
 CHANGED = ("broken", "slower", "faster", "missing")
@@ -197,12 +198,16 @@ def _row(anchor: str, case: Case, metric: Metric) -> Markup:
             class_="n",
             data_key=None if change is None else repr(change.ratio),
         ),
-        tag("td", "" if change is None else "exact" if metric.limit == 0 else format_change_interval(change.ci)),
+        tag("td", "" if change is None else "exact" if metric.limit == 0 else _interval(change)),
         tag("td", f"{metric.limit:.0%}" if metric.gated else "", class_="n", data_key=repr(metric.limit)),
         tag("td", metric.n, class_="n"),
         tag("td", case.suite),
     ]
     return tag("tr", *cells, data_verdict=_of(metric))
+
+
+def _interval(change: Change) -> str:
+    return format_change_interval(change.ci) + BASES.get(change.basis, "")
 
 
 def _trends(run: Run, trends: Sequence[Trend]) -> Iterator[Markup]:

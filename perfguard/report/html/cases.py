@@ -9,7 +9,7 @@ from perfguard.report.html import charts
 from perfguard.report.html.svg import Markup, joined, tag
 from perfguard.report.lines import leading, worst_verdict, worth_showing
 from perfguard.report.timeline import TimedSpan
-from perfguard.report.words import GLYPHS, change_line, figure
+from perfguard.report.words import BASES, GLYPHS, change_line, figure
 from perfguard.units import format_change, format_change_interval, format_value
 
 MOST_METRICS = 12
@@ -82,7 +82,7 @@ def _metric(metric: Metric) -> Iterator[Markup]:
         pictures.append(tag("div", drawn, tag("p", *legend, class_="soft legend")))
     if pictures:
         yield tag("div", *pictures, class_="pair")
-    if metric.change is not None and metric.change.phases:
+    if metric.change is not None and metric.change.phases and metric.verdict in ("slower", "faster"):
         yield _phase_changes(metric)
 
 
@@ -148,4 +148,4 @@ def _short(metric: Metric) -> str:
         return figure(metric)
     before = format_value(metric.baseline.median, metric.unit, metric.kind)
     now = format_value(metric.median, metric.unit, metric.kind)
-    return f"{before} → {now}, {format_change(metric.change.ratio)}"
+    return f"{before} → {now}, {format_change(metric.change.ratio)}{BASES.get(metric.change.basis, '')}"

@@ -23,7 +23,8 @@ BAR_HEIGHT = 22
 def distribution(metric: Metric) -> Markup | None:
     """The share of samples below each value, beside the medians of the baseline's process runs; None for one sample.
 
-    The axis reaches from the 1st to the 99th hundredth of the samples: outliers would flatten the rest.
+    The axis reaches from the 1st to the 99th hundredth of the samples, but no further than three times the distance of
+    the quartiles beyond them: what a busy machine made of a few samples would flatten the rest.
     """
     now = sorted(metric.samples)
     if len(now) < 2:
@@ -31,7 +32,7 @@ def distribution(metric: Metric) -> Markup | None:
     before = sorted(metric.baseline.medians) if metric.baseline is not None else []
     if metric.baseline is not None and not before:
         before = [metric.baseline.median]
-    inner = [now[int(0.01 * (len(now) - 1))], now[-1 - int(0.01 * (len(now) - 1))]]
+    inner = _inner(now)
     x = _Axis(min([*inner, *before]), max([*inner, *before]), LEFT, WIDTH - RIGHT)
     parts = list(_frame(x, metric))
     beyond = sum(value < x.low or value > x.high for value in now)
@@ -49,8 +50,14 @@ def distribution(metric: Metric) -> Markup | None:
         told += f"; before: median {format_value(metric.baseline.median, metric.unit, metric.kind)} of "
         told += f"{metric.baseline.process_runs} process runs"
     if beyond:
-        parts.append(label(WIDTH - RIGHT, TOP + 8, f"{beyond} beyond", "end", "small"))
+        parts.append(label(WIDTH - RIGHT, _y(0) - 6, f"{beyond} beyond the picture", "end", "small"))
     return picture(WIDTH, HEIGHT, told, parts, "chart")
+
+
+def _inner(ordered: Sequence[float]) -> tuple[float, float]:
+    low, first, third, high = (ordered[round(share * (len(ordered) - 1))] for share in (0.01, 0.25, 0.75, 0.99))
+    reach = 3 * (third - first)
+    return max(low, first - reach), min(high, third + reach)
 
 
 def _frame(x: _Axis, metric: Metric) -> Iterator[Markup]:
@@ -68,10 +75,11 @@ def _y(share: float) -> float:
 
 
 def _steps(values: Sequence[float], x: _Axis) -> list[tuple[float, float]]:
-    """The empirical distribution's steps, thinned to `MOST_POINTS`; values outside of the axis lie on its ends."""
+    """The empirical distribution's steps, thinned to `MOST_POINTS`, as far as they lie on the axis."""
     every = max(1, len(values) // MOST_POINTS)
-    kept = sorted({*range(0, len(values), every), len(values) - 1})
-    points = [(x(values[0]), _y(0))]
+    inside = [index for index, value in enumerate(values) if x.low <= value <= x.high]
+    kept = sorted({index for index in inside if index % every == 0} | {*inside[:1], *inside[-1:]})
+    points = [(x(values[kept[0]]), _y(kept[0] / len(values)))]
     for index in kept:
         points.append((x(values[index]), points[-1][1]))
         points.append((x(values[index]), _y((index + 1) / len(values))))
@@ -83,7 +91,7 @@ class _Axis:
 
     def __init__(self, low: float, high: float, left: float, right: float) -> None:
         room = 0.03 * (high - low) or abs(high) * 0.05 or 1.0
-        self.low, self.high = low - room, high + room
+        self.low, self.high = low - room if low < 0 else max(0.0, low - room), high + room
         self.left, self.right = left, right
 
     def __call__(self, value: float) -> float:
