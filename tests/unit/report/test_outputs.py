@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
 import stat
 from pathlib import Path
 
@@ -172,3 +173,10 @@ def test_the_verb_prints_writes_and_says_what_failed(tmp_path: Path, capsys: pyt
     assert "give the recording" in said.err
     assert said.out.startswith("<?xml")
     assert not (tmp_path / "p").exists()
+
+
+def test_the_page_on_reports_has_every_kind() -> None:
+    """And no other."""
+    page = (Path(__file__).parents[3] / "docs" / "reports.md").read_text(encoding="utf-8")
+    table = page.partition("| --- | --- | --- |\n")[2].partition("\n\n")[0]
+    assert set(re.findall(r"`([a-z-]+)`", "".join(row.split("|")[1] for row in table.splitlines()))) == set(KINDS)
