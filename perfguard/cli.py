@@ -21,6 +21,7 @@ from perfguard.commands import (
     compare,
     dashboard,
     diagnose,
+    history,
     importing,
     ladder,
     machine,
@@ -41,6 +42,7 @@ examples:
   perfguard report run.json --report html=x.html a page to read, a trace, a file for another tool
   perfguard bisect v1.2 main -- CASE             which commit made a case slower, and in which phase
   perfguard baseline accept now.json             make a run part of the baselines
+  perfguard history changes                      where a trend broke, over months of runs
   perfguard diagnose transport                   where the time of a transport goes, and what to do about it
   perfguard ladder --endpoint URL --model M      what a running server's clients see: tokens/s, latencies
   perfguard overlap trace.json.gz                what ran at once in a profiler's trace, and what stood idle
@@ -49,7 +51,7 @@ examples:
 exit status: 0 fine; 1 something got slower; 2 interrupted; 4 a bad option or an unreadable file
 """
 
-COMMANDS = (baseline, bisect, compare, importing, ladder, machine, overlap, report)
+COMMANDS = (baseline, bisect, compare, history, importing, ladder, machine, overlap, report)
 # Their arguments belong to whoever provides the verb, `--help` included.
 PLUGGED = {"diagnose": diagnose, "dashboard": dashboard}
 

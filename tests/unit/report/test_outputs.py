@@ -6,6 +6,7 @@ import importlib.util
 import os
 import re
 import stat
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -180,3 +181,22 @@ def test_the_page_on_reports_has_every_kind() -> None:
     page = (Path(__file__).parents[3] / "docs" / "reports.md").read_text(encoding="utf-8")
     table = page.partition("| --- | --- | --- |\n")[2].partition("\n\n")[0]
     assert set(re.findall(r"`([a-z-]+)`", "".join(row.split("|")[1] for row in table.splitlines()))) == set(KINDS)
+
+
+def test_a_page_shows_the_trends_of_a_history(tmp_path: Path) -> None:
+    """Of what is gated, once the history has two runs of it; the history alone knows what it lacks."""
+    pytest.importorskip("sqlalchemy", reason="perfguard[history] is not installed")
+    pytest.importorskip("alembic", reason="perfguard[history] is not installed")
+    from perfguard.history import open_history
+
+    run = replace(story().run, commit={"id": "c0ffee", "branch": "main", "dirty": False})
+    with open_history(tmp_path / "history.db") as history:
+        for day in range(1, 6):
+            history.add(replace(run, run_id=f"run-{day}", started=f"2025-11-0{day}T00:00:00+00:00"))
+    page = tmp_path / "run.html"
+    command = ["report", str(recording(tmp_path / "run.pgrun")), "--report", f"html={page}"]
+    assert cli.main([*command, "--history", str(tmp_path / "history.db")]) == 0
+    assert "time over 5 runs: 2.75 ms, now 2.75 ms" in page.read_text()
+    assert cli.main([*command, "--history", str(tmp_path / "none.db")]) == 4
+    assert cli.main(command) == 0
+    assert "Trends" not in page.read_text()
