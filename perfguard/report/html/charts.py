@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from perfguard.document import Account, Change, Metric
-from perfguard.report.html.svg import Markup, circle, joined, label, line, picture, polygon, polyline, rect
+from perfguard.report.html.svg import Markup, circle, label, line, picture, polygon, polyline, rect
 from perfguard.report.source import Trend
 from perfguard.report.timeline import TimedSpan, lanes
 from perfguard.report.words import one_line
@@ -228,8 +228,3 @@ def _dots(found: Trend, xs: Sequence[float], y: _Axis, kind: str) -> Iterable[Ma
 
 def _when(started: str) -> str:
     return one_line(started[:10])
-
-
-def stack(parts: Iterable[Markup | None]) -> Markup:
-    """Those pictures that there are, one after the other."""
-    return joined(part for part in parts if part is not None)
