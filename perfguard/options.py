@@ -14,6 +14,7 @@ from perfguard.errors import OptionError
 
 if TYPE_CHECKING:
     from perfguard.history.ranges import HistoryRange
+    from perfguard.report.exports import Output
 
 DEFAULT_LIVE = "auto"
 SWITCH = ("on", "off")
@@ -95,7 +96,8 @@ OPTIONS = (
         env="PERFGUARD_HISTORY",
     ),
     Option("history_samples", "whether the history stores raw samples, compressed: on or off", "text", "on|off", "on"),
-    Option("export", "write the run in another tool's format: pytest-benchmark=PATH (repeatable)", "many", "KIND=PATH"),
+    Option("report", "write a report: markdown=PATH, html=PATH, ... (repeatable)", "many", "KIND=PATH"),
+    Option("export", "write the run in another tool's format: csv=PATH, ... (repeatable)", "many", "KIND=PATH"),
 )
 
 
@@ -112,7 +114,7 @@ class Settings:
     strict: bool
     fail_on: str
     case_seconds: float | None
-    exports: tuple[tuple[str, Path], ...] = ()
+    outputs: tuple[Output, ...] = ()
     against: str | None = None
     against_path: Path | None = None
     against_python: str | None = None
@@ -151,7 +153,7 @@ def settings(values: Mapping[str, Any], root: Path, cwd: Path) -> Settings:
         strict=bool(values["perfguard_strict"]),
         fail_on=values["perfguard_fail_on"] or "slower",
         case_seconds=time_budget("--perfguard-case-seconds", values["perfguard_case_seconds"]),
-        exports=tuple(_export(text, cwd) for text in values["perfguard_export"]),
+        outputs=_outputs(values, cwd),
         against=values["perfguard_against"] or None,
         against_path=cwd / values["perfguard_against_path"] if values["perfguard_against_path"] else None,
         against_python=values["perfguard_against_python"] or None,
@@ -204,15 +206,16 @@ def output_path(text: str | None, cwd: Path, option: str) -> Path | None:
     return path
 
 
-def _export(text: str, cwd: Path) -> tuple[str, Path]:
-    from perfguard.report.exports import EXPORTS
+def _outputs(values: Mapping[str, Any], cwd: Path) -> tuple[Output, ...]:
+    options = {"--perfguard-report": values["perfguard_report"], "--perfguard-export": values["perfguard_export"]}
+    if not any(options.values()):
+        return ()
+    from perfguard.report.exports import check_apart, parse_outputs
 
-    kind, _, name = text.partition("=")
-    path = output_path(name, cwd, "--perfguard-export")
-    if kind not in EXPORTS or path is None:
-        kinds = ", ".join(EXPORTS)
-        raise OptionError("--perfguard-export", f"{text!r} is no export", f"write KIND=PATH, KIND one of {kinds}")
-    return kind, path
+    found = tuple(output for option, texts in options.items() for output in parse_outputs(texts, cwd, option))
+    written = [output_path(values[f"perfguard_{name}"], cwd, f"--perfguard-{name}") for name in ("json", "record")]
+    check_apart(found, "--perfguard-report", *written)
+    return found
 
 
 def _choice(option: str, text: str, choices: tuple[str, ...]) -> str:
