@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from perfguard import __version__
-from perfguard.commands import baseline, bisect, compare, dashboard, diagnose, importing, ladder, machine, overlap
+from perfguard.commands import baseline, bisect, ci, compare, dashboard, diagnose, importing, ladder, machine, overlap
 from perfguard.errors import PerfguardError
 
 INTERRUPTED = 2
@@ -28,6 +28,7 @@ examples:
   pytest --perfguard --perfguard-json now.json   measure, compare with the baselines, gate
   perfguard compare before.json now.json         what changed between two runs, and in which phase
   perfguard bisect v1.2 main -- CASE             which commit made a case slower, and in which phase
+  perfguard ci gate tests/perf                   in CI: a change against its merge base, with summary and comment
   perfguard baseline accept now.json             make a run part of the baselines
   perfguard diagnose transport                   where the time of a transport goes, and what to do about it
   perfguard ladder --endpoint URL --model M      what a running server's clients see: tokens/s, latencies
@@ -37,7 +38,7 @@ examples:
 exit status: 0 fine; 1 something got slower; 2 interrupted; 4 a bad option or an unreadable file
 """
 
-COMMANDS = (baseline, bisect, compare, importing, ladder, machine, overlap)
+COMMANDS = (baseline, bisect, ci, compare, importing, ladder, machine, overlap)
 # Their arguments belong to whoever provides the verb, `--help` included.
 PLUGGED = {"diagnose": diagnose, "dashboard": dashboard}
 
