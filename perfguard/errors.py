@@ -36,6 +36,10 @@ class DocumentError(PerfguardError):
     """A run document (JSON) that is not one."""
 
 
+class ReportError(PerfguardError):
+    """A report or export that cannot be made, written or sent; it fails alone, the run stands."""
+
+
 class TraceError(PerfguardError):
     """A profiler's trace that cannot be read or makes no sense: truncated, of another format, clocks mixed."""
 

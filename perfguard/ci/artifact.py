@@ -51,9 +51,9 @@ def prepare(folder: Path) -> None:
 
 def write(folder: Path, name: str, text: str) -> Path:
     """Write one file of the folder. Raises `DocumentError` naming it."""
-    from perfguard.session import write_text
+    from perfguard.report.files import write_whole
 
-    write_text(folder / name, text)
+    write_whole(folder / name, text)
     return folder / name
 
 

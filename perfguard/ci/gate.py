@@ -21,12 +21,15 @@ from perfguard.document import Run
 from perfguard.duet.worktree import git, top_of
 from perfguard.errors import PerfguardError
 from perfguard.gate.policy import parse_fail_on
-from perfguard.report.exports import exporter
-from perfguard.report.terminal import worst_verdict
+from perfguard.report.exports import KINDS, Output
+from perfguard.report.lines import WORST_FIRST, worst_verdict
+from perfguard.report.making import make_all
+from perfguard.report.reading import read
 
 INTERNAL_ERROR = 3
 DECIDED = (0, 1)
-_VERDICTS_WORST_FIRST = ("broken", "slower", "missing", "noisy", "new", "faster", "same")
+# Kinds of reports, and the file of each. The recording has the course in time, which a page of waterfalls needs.
+REPORTS = {"markdown": artifact.MARKDOWN, "html": artifact.HTML, "junit": artifact.JUNIT}
 
 
 @dataclass(frozen=True)
@@ -143,7 +146,7 @@ def _document(folder: Path) -> Run | None:
 
 def _worst(run: Run) -> str:
     verdicts = {worst_verdict(case) for case in run.cases}
-    return next((verdict for verdict in _VERDICTS_WORST_FIRST if verdict in verdicts), "same")
+    return next((verdict for verdict in WORST_FIRST if verdict in verdicts), "same")
 
 
 def _roots(wishes: Wishes, top: Path) -> tuple[Path, ...]:
@@ -174,13 +177,11 @@ def _notes(proposal: Proposal | None) -> tuple[str, ...]:
 def _tell(told: Told, folder: Path, environ: Mapping[str, str]) -> None:
     """Write the artifact's files, the summary, the annotations and the outputs."""
     outcome, run = told.outcome, told.run
+    problems = () if run is None else _reported(folder)
     artifact.write(folder, artifact.MANIFEST, artifact.as_text(outcome))
-    text = message.summary(outcome, run, told.notes)
+    text = message.summary(outcome, run, (*told.notes, *problems))
     artifact.write(folder, artifact.SUMMARY, text)
     artifact.write(folder, artifact.CODE_QUALITY, code_quality.as_text(told.annotations))
-    if run is not None:
-        for name, kind in ((artifact.MARKDOWN, "markdown"), (artifact.HTML, "html"), (artifact.JUNIT, "junit")):
-            artifact.write(folder, name, exporter(kind)(run, None))
     if summary := environ.get("GITHUB_STEP_SUMMARY"):
         workflow.write_summary(Path(summary), text)
     if environ.get("GITHUB_ACTIONS") == "true":
@@ -189,6 +190,17 @@ def _tell(told: Told, folder: Path, environ: Mapping[str, str]) -> None:
     if output := environ.get("GITHUB_OUTPUT"):
         workflow.write_outputs(Path(output), _outputs(outcome, folder))
     _say(f"{outcome.verdict} (exit {outcome.exit_status}); results in {os.path.relpath(folder)}")
+
+
+def _reported(folder: Path) -> tuple[str, ...]:
+    """Write the reports; what went wrong with any, which is no reason to fail the gate."""
+    recording, wanted = folder / artifact.RECORDING, {kind: name for kind, name in REPORTS.items() if kind in KINDS}
+    try:
+        source = read(recording if recording.exists() else folder / artifact.DOCUMENT)
+    except PerfguardError as error:
+        return (str(error),)
+    _, problems = make_all([Output(kind, folder / name) for kind, name in wanted.items()], source)
+    return tuple(problems)
 
 
 def _outputs(outcome: Outcome, folder: Path) -> dict[str, str]:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from perfguard.document import Account, Metric, PhaseChange
+from collections import Counter
+from collections.abc import Mapping
+
+from perfguard.document import Account, Metric, PhaseChange, Run
 from perfguard.units import format_change, format_value
 
 # A verdict is always a glyph and a word: neither colour nor shape alone.
@@ -59,3 +62,15 @@ def account_line(account: Account, most: int = 6) -> str:
     if len(account.phases) > most:
         parts.append(f"{len(account.phases) - most} more {sum(p.self_s for p in account.phases[most:]) / wall:.0%}")
     return " · ".join([*parts, f"unaccounted {account.unaccounted_s / wall:.1%}"])
+
+
+def short_ids(run: Run) -> Mapping[str, str]:
+    """Node ids without the folders of their file, where that still tells all cases of the run apart."""
+    short = {case.id: _without_folders(case.id) for case in run.cases}
+    counts = Counter(short.values())
+    return {case: name if counts[name] == 1 else case for case, name in short.items()}
+
+
+def _without_folders(case_id: str) -> str:
+    file, separator, test = case_id.partition("::")
+    return f"{file.rpartition('/')[2]}{separator}{test}"
