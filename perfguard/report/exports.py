@@ -38,9 +38,25 @@ class Kind:
 REPORTS: Mapping[str, Kind] = {
     "terminal": Kind("what the terminal shows at the end, as text", "perfguard.report.text:report"),
     "markdown": Kind("for a pull request or a job summary", "perfguard.report.markdown:report"),
+    "json": Kind("the run document, as --perfguard-json writes it", "perfguard.report.rundocument:report"),
+    "junit": Kind("JUnit XML, for a CI server's test results", "perfguard.report.junit:report"),
 }
 EXPORTS: Mapping[str, Kind] = {
+    "csv": Kind("every sample as a row", "perfguard.report.samples:csv_report"),
+    "parquet": Kind("the same as columns", "perfguard.report.samples:parquet_report", ("pyarrow",), "parquet"),
+    "perfetto": Kind("a trace for ui.perfetto.dev: cases, stages, phases", "perfguard.report.perfetto:report"),
     "pytest-benchmark": Kind("pytest-benchmark's JSON", "perfguard.benchmark.export:report"),
+    "bencher": Kind("Bencher Metric Format", "perfguard.report.trackers:bencher"),
+    "github-action-benchmark": Kind("its customSmallerIsBetter", "perfguard.report.trackers:action_smaller"),
+    "github-action-benchmark-bigger": Kind("its customBiggerIsBetter", "perfguard.report.trackers:action_bigger"),
+    "openmetrics": Kind("OpenMetrics text, for Prometheus", "perfguard.report.openmetrics:report"),
+    "otlp": Kind(
+        "OpenTelemetry spans and metrics: OTLP JSON lines, or sent to PATH=http://...",
+        "perfguard.report.otlp:report",
+        ("opentelemetry.sdk", "opentelemetry.exporter.otlp.proto.http"),
+        "otlp",
+        "perfguard.report.otlp:send",
+    ),
 }
 KINDS: Mapping[str, Kind] = {**REPORTS, **EXPORTS}
 

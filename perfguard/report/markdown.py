@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from perfguard.document import Case, Metric, Run
 from perfguard.report.lines import WORST_FIRST, first_line, leading, process_runs, tally, worst_verdict
 from perfguard.report.source import Source
-from perfguard.report.words import GLYPHS, account_line, figure, short_ids
+from perfguard.report.words import GLYPHS, account_line, figure, one_line, short_ids
 from perfguard.units import format_change, format_change_interval, format_value
 
 # GitHub refuses a comment of more than 65,536 characters; room is left for what a CI step adds.
@@ -128,7 +128,7 @@ def _machine_section(run: Run) -> str:
 
 def _again_section(run: Run) -> str:
     worth = [case.id for case in run.cases if worst_verdict(case) in ("broken", "slower", "noisy")]
-    ids = [shlex.quote(_one_line(case)) for case in worth[:5]]
+    ids = [shlex.quote(one_line(case)) for case in worth[:5]]
     command = " ".join(["pytest --perfguard", *ids])
     return _folded("do it again", f"{_fence(command)}\n{command}\n{_fence(command)}")
 
@@ -187,7 +187,7 @@ def _broken(run: Run, case: Case) -> str:
 
 def code(text: str) -> str:
     """Foreign text as a code span, on one line, also inside a table: nothing in it is markup."""
-    clean = _one_line(text)
+    clean = one_line(text)
     if len(clean) > MAX_NAME:
         clean = f"{clean[: MAX_NAME - 1]}…"
     if not clean.strip():
@@ -204,10 +204,6 @@ def cell(text: str) -> str:
     A backslash of the text itself before a bar would take part in that, so it is kept apart.
     """
     return text.replace("\\|", "\\ |").replace("|", "\\|")
-
-
-def _one_line(text: str) -> str:
-    return "".join(c if c.isprintable() else " " for c in text)
 
 
 def _listed(head: str, items: Sequence[str], most: int) -> str:

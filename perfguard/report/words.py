@@ -71,6 +71,11 @@ def short_ids(run: Run) -> Mapping[str, str]:
     return {case: name if counts[name] == 1 else case for case, name in short.items()}
 
 
+def one_line(text: str) -> str:
+    """Foreign text on one line: what a terminal, a table or another tool might stumble over becomes a space."""
+    return "".join(c if c.isprintable() else " " for c in text)
+
+
 def _without_folders(case_id: str) -> str:
     file, separator, test = case_id.partition("::")
     return f"{file.rpartition('/')[2]}{separator}{test}"
