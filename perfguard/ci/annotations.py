@@ -14,7 +14,7 @@ from perfguard.report.words import change_line, phase_change_line
 MOST_PHASES = 3
 
 
-def annotations(run: Run, top: Path, roots: tuple[Path, ...], fail_on: tuple[str, ...]) -> list[Annotation]:
+def annotated(run: Run, top: Path, roots: tuple[Path, ...], fail_on: tuple[str, ...]) -> list[Annotation]:
     """The run's annotations, worst first: errors for what fails the gate, warnings for the rest that is slower."""
     found: list[tuple[int, Annotation]] = []
     for case in run.cases:

@@ -136,7 +136,7 @@ def _fetch(top: Path, *what: str, depth: str) -> None:
             *what,
             culprit=f"{remote}: {what[0]}",
             timeout_s=FETCH_TIMEOUT_S,
-            GIT_TERMINAL_PROMPT="0",
+            environment={"GIT_TERMINAL_PROMPT": "0"},
         )
     except DuetError as error:
         raise CiError(error.culprit, error.problem, _DEEPER) from error

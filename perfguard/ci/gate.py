@@ -11,7 +11,7 @@ from pathlib import Path
 
 from perfguard import document
 from perfguard.ci import artifact, code_quality, message, workflow
-from perfguard.ci.annotations import annotations
+from perfguard.ci.annotations import annotated
 from perfguard.ci.artifact import Outcome
 from perfguard.ci.base import Base, find_base
 from perfguard.ci.context import Context, detect
@@ -21,6 +21,7 @@ from perfguard.document import Run
 from perfguard.duet.worktree import git, top_of
 from perfguard.errors import PerfguardError
 from perfguard.gate.policy import parse_fail_on
+from perfguard.options import OPTIONS
 from perfguard.report.exports import KINDS, Output
 from perfguard.report.lines import WORST_FIRST, worst_verdict
 from perfguard.report.making import make_all
@@ -100,7 +101,9 @@ def command(wishes: Wishes, base: Base | None, folder: Path, *, on_main: bool) -
         "json": str(folder / artifact.DOCUMENT),
         "record": str(folder / artifact.RECORDING),
     }
+    known = {option.flag for option in OPTIONS}
     options = [f"--perfguard-{name}={value}" for name, value in named.items() if value]
+    options = [option for option in options if option.partition("=")[0] in known]
     return [wishes.python, "-m", "pytest", "--perfguard", *options, *wishes.pytest_arguments, *wishes.paths]
 
 
@@ -136,7 +139,7 @@ def _measure(
         reason = f"the gate could not decide: pytest ended with status {status}"
         return Told(outcome, run, (workflow.Annotation("error", "perfguard", reason),))
     proposal = _proposed(wishes, context, run, top, folder) if status == 0 else None
-    return Told(outcome, run, tuple(annotations(run, top, _roots(wishes, top), fail_on)), _notes(proposal))
+    return Told(outcome, run, tuple(annotated(run, top, _roots(wishes, top), fail_on)), _notes(proposal))
 
 
 def _document(folder: Path) -> Run | None:

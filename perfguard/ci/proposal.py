@@ -53,22 +53,32 @@ def propose(run: Run, top: Path, stored: Path, folder: Path, branch: str = "") -
         if not baselines.update(copy, run):
             return None
         index = {"GIT_INDEX_FILE": str(Path(scratch) / "index"), "GIT_WORK_TREE": str(Path(scratch) / "tree")}
-        git(top, "read-tree", "HEAD", culprit="HEAD", **index)
-        git(top, "add", "--all", "--force", "--", f":(top){below.as_posix()}", culprit=str(stored), **index)
-        difference = git(top, "diff", "--cached", "--binary", "HEAD", culprit=str(stored), **index)
+        git(top, "read-tree", "HEAD", culprit="HEAD", environment=index)
+        git(top, "add", "--all", "--force", "--", f":(top){below.as_posix()}", culprit=str(stored), environment=index)
+        difference = git(top, "diff", "--cached", "--binary", "HEAD", culprit=str(stored), environment=index)
         if not difference:
             return None
         patch = folder / PATCH
         patch.write_text(difference + "\n", encoding="utf-8")
         if not branch:
             return Proposal(patch)
-        tree = git(top, "write-tree", culprit=str(stored), **index)
+        tree = git(top, "write-tree", culprit=str(stored), environment=index)
     message = f"Baselines: one more process run of {run.machine.get('class', 'this machine class')}"
-    commit = git(top, "commit-tree", tree, "-p", "HEAD", "-m", message, culprit=branch, **AUTHOR)
+    commit = git(top, "commit-tree", tree, "-p", "HEAD", "-m", message, culprit=branch, environment=AUTHOR)
     try:
         where = f"{commit}:refs/heads/{branch}"
         # Over an earlier proposal: the branch is perfguard's, and what it held is in its pull request.
-        git(top, "push", "--quiet", "--force", "origin", where, culprit=branch, timeout_s=PUSH_TIMEOUT_S, **_NO_PROMPT)
+        git(
+            top,
+            "push",
+            "--quiet",
+            "--force",
+            "origin",
+            where,
+            culprit=branch,
+            timeout_s=PUSH_TIMEOUT_S,
+            environment=_NO_PROMPT,
+        )
     except DuetError as error:
         return Proposal(patch, problem=f"the branch {branch} could not be pushed: {error.problem}")
     return Proposal(patch, branch)

@@ -12,7 +12,7 @@ import re
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -87,7 +87,12 @@ def _remove(top: Path, folder: Path) -> None:
 
 
 def git(
-    folder: Path, *arguments: str, culprit: str, advice: str = "", timeout_s: float = GIT_TIMEOUT_S, **environment: str
+    folder: Path,
+    *arguments: str,
+    culprit: str,
+    advice: str = "",
+    timeout_s: float = GIT_TIMEOUT_S,
+    environment: Mapping[str, str] | None = None,
 ) -> str:
     """What git says in `folder`, without white space around it; `environment` is added to ours.
 
@@ -102,7 +107,7 @@ def git(
             check=False,
             timeout=timeout_s,
             stdin=subprocess.DEVNULL,
-            env={**os.environ, **environment},
+            env={**os.environ, **(environment or {})},
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise DuetError(culprit, f"git cannot be asked: {error}") from error
