@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import re
 import zipfile
 from dataclasses import replace
@@ -84,11 +85,14 @@ def _member(archive: zipfile.ZipFile, name: str, most_bytes: int, source: str) -
 
 
 def _parsed(data: bytes, source: str) -> Any:
-    def no_constant(name: str) -> float:
-        raise ValueError(f"{name} is no figure")
+    def figure(text: str) -> float:
+        number = float(text)
+        if not math.isfinite(number):
+            raise ValueError(f"{text[:20]} is no figure")
+        return number
 
     try:
-        return json.loads(data, parse_constant=no_constant)
+        return json.loads(data, parse_constant=figure, parse_float=figure)
     except (ValueError, RecursionError) as error:
         raise CiError(source, f"holds something that is no JSON: {error}") from error
 
