@@ -38,6 +38,7 @@ class Kind:
 REPORTS: Mapping[str, Kind] = {
     "terminal": Kind("what the terminal shows at the end, as text", "perfguard.report.text:report"),
     "markdown": Kind("for a pull request or a job summary", "perfguard.report.markdown:report"),
+    "html": Kind("one page that needs nothing else, for a browser", "perfguard.report.html:report"),
     "json": Kind("the run document, as --perfguard-json writes it", "perfguard.report.rundocument:report"),
     "junit": Kind("JUnit XML, for a CI server's test results", "perfguard.report.junit:report"),
 }

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from perfguard.document import Case, Metric, Run
 from perfguard.report.lines import WORST_FIRST, first_line, leading, process_runs, tally, worst_verdict
 from perfguard.report.source import Source
-from perfguard.report.words import GLYPHS, account_line, figure, one_line, short_ids
+from perfguard.report.words import BASES, GLYPHS, account_line, figure, one_line, short_ids
 from perfguard.units import format_change, format_change_interval, format_value
 
 # GitHub refuses a comment of more than 65,536 characters; room is left for what a CI step adds.
@@ -170,11 +170,12 @@ def _row(case_name: str, metric: Metric) -> str:
             if exact
             else f"**{format_change(change.ratio)}** {format_change_interval(change.ci)}, limit {metric.limit:.0%}, "
             + process_runs(metric).replace(" in the baseline", "")
+            + BASES.get(change.basis, "")
         )
         phases = "<br>".join(
             f"{code(phase.path)} {'+' if phase.delta_s >= 0 else '-'}{format_value(abs(phase.delta_s), 's')} "
             f"= {phase.share:.0%}"
-            for phase in leading(change.phases)[:MOST_PHASES]
+            for phase in (leading(change.phases)[:MOST_PHASES] if verdict in ("slower", "faster") else ())
         )
     cells = (f"{GLYPHS[verdict]} {verdict}", name, before, now, told, phases)
     return f"| {' | '.join(map(cell, cells))} |"

@@ -31,18 +31,18 @@ COLUMNS = {
 
 def rows(run: Run) -> Iterator[tuple[Any, ...]]:
     """One row per sample, in the order of `COLUMNS`; a metric without samples gives its median as the only one."""
-    head = (
-        run.run_id,
-        run.started,
-        str(run.commit.get("id", "")),
-        str(run.machine.get("class", "")),
-        run.profile,
-    )
+    facts = (run.run_id, run.started, run.commit.get("id", ""), run.machine.get("class", ""), run.profile)
+    head = tuple(map(_encodable, facts))
     for case in run.cases:
         for metric in case.metrics:
-            facts = (case.suite, case.id, metric.name, metric.unit, metric.kind, metric.direction, metric.verdict or "")
+            own = (case.suite, case.id, metric.name, metric.unit, metric.kind, metric.direction, metric.verdict or "")
+            told = (*head, *map(_encodable, own))
             for index, value in enumerate(metric.samples or (metric.median,)):
-                yield (*head, *facts, index, value)
+                yield (*told, index, value)
+
+
+def _encodable(value: object) -> str:
+    return str(value).encode("utf-8", "replace").decode()
 
 
 def csv_report(source: Source) -> str:

@@ -132,9 +132,14 @@ def told(events: Iterable[Event]) -> Timeline:
 
 
 def waterfall(timeline: Timeline | None, case_id: str) -> tuple[TimedSpan, ...]:
-    """The spans of one call of a case, the last one told: past warm-up for certain. Empty if none is known."""
+    """The spans of one call of a case: of those kept, the one of median length. Empty if none is known."""
     case = None if timeline is None else timeline.cases.get(case_id)
-    return case.calls[-1] if case is not None and case.calls else ()
+    calls = [] if case is None else sorted(case.calls, key=_length_ns)
+    return calls[len(calls) // 2] if calls else ()
+
+
+def _length_ns(call: Sequence[TimedSpan]) -> int:
+    return max(span.end_ns for span in call) - min(span.start_ns for span in call)
 
 
 def lanes(spans: Iterable[TimedSpan]) -> Mapping[str, list[TimedSpan]]:

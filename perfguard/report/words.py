@@ -12,7 +12,7 @@ from perfguard.units import format_change, format_value
 GLYPHS = {"slower": "▲", "faster": "▼", "same": "=", "noisy": "?", "new": "+", "missing": "-", "broken": "!"}
 
 # What was compared, where it was not the medians that are shown.
-_BASES = {
+BASES = {
     "fastest": " (fastest rounds compared)",
     "fastest, at one speed": " (fastest rounds compared, at one speed of the machine)",
 }
@@ -41,7 +41,7 @@ def change_line(metric: Metric) -> str:
     return (
         f"{metric.name}: {before} -> {now}, {format_change(metric.change.ratio)} "
         f"[{format_change(low)}, {format_change(high)}], limit {metric.limit:.0%}, "
-        f"{metric.baseline.process_runs} process runs in the baseline{_BASES.get(metric.change.basis, '')}"
+        f"{metric.baseline.process_runs} process runs in the baseline{BASES.get(metric.change.basis, '')}"
     )
 
 
