@@ -22,6 +22,7 @@ from perfguard.commands import (
     compare,
     dashboard,
     diagnose,
+    doctor,
     importing,
     ladder,
     machine,
@@ -44,6 +45,7 @@ examples:
   perfguard ci gate tests/perf                   in CI: a change against its merge base, with summary and comment
   perfguard baseline accept now.json             make a run part of the baselines
   perfguard diagnose transport                   where the time of a transport goes, and what to do about it
+  perfguard doctor --limit 5%                    how small a change this machine can tell, and what would help
   perfguard ladder --endpoint URL --model M      what a running server's clients see: tokens/s, latencies
   perfguard overlap trace.json.gz                what ran at once in a profiler's trace, and what stood idle
   perfguard dashboard                            watch a run live, or replay a recording
@@ -51,7 +53,7 @@ examples:
 exit status: 0 fine; 1 something got slower; 2 interrupted; 4 a bad option or an unreadable file
 """
 
-COMMANDS = (baseline, bisect, ci, compare, importing, ladder, machine, overlap, report)
+COMMANDS = (baseline, bisect, ci, compare, doctor, importing, ladder, machine, overlap, report)
 # Their arguments belong to whoever provides the verb, `--help` included.
 PLUGGED = {"diagnose": diagnose, "dashboard": dashboard}
 
