@@ -74,9 +74,14 @@ class _Tail:
             self._pipe.close()
 
     def _read(self) -> None:
+        listening = True
         for line in iter(lambda: self._pipe.readline(65_536), b""):
-            self._out.write(line.decode(errors="replace"))
-            self._out.flush()
             self._kept += line
+            try:
+                if listening:
+                    self._out.write(line.decode(errors="replace"))
+                    self._out.flush()
+            except (OSError, ValueError):  # whoever read us has gone; the command may go on talking
+                listening = False
             if len(self._kept) > 4 * TAIL_BYTES:
                 del self._kept[:-TAIL_BYTES]
