@@ -3,14 +3,14 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-EXTRAS ?= suites,tui,dev
+EXTRAS ?= suites,tui,docs,dev
 ARGS ?=
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
 QUALITY ?=
 QUALITY_VENV ?= .venv-quality
-.PHONY: help venv perf test lint dashboard bench-dashboard baselines quality goals long bisect kills gemm-exact docs-pictures clean
+.PHONY: help venv perf test lint dashboard bench-dashboard baselines quality goals long bisect docs kills gemm-exact docs-pictures clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -63,6 +63,9 @@ goals: $(STAMP)  ## the transport's goals table, measured at length
 bisect: $(STAMP)  ## a bisect of 64 commits with an 8 % slowdown, measured for real (some minutes)
 	$(BIN)/python tools/quality/bisect_history.py $(ARGS)
 
+docs: $(STAMP)  ## build the documentation site into build/site; warnings are errors
+	$(BIN)/python -m zensical build --strict
+
 kills: $(STAMP)  ## sixty kills of a transport peer at random moments
 	$(BIN)/python -m perfguard_suites.transport.kill_test --kills 60
 
@@ -70,4 +73,4 @@ gemm-exact: $(STAMP)  ## the simulator's GEMM search against the plain loop on w
 	$(BIN)/python tools/gemm_exact.py $(ARGS)
 
 clean:  ## remove the environment and all that was built
-	rm -rf $(VENV) $(QUALITY_VENV) build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache perf.pgrun
+	rm -rf $(VENV) $(QUALITY_VENV) build dist .cache .pytest_cache .mypy_cache .ruff_cache .import_linter_cache perf.pgrun
