@@ -10,7 +10,7 @@ WORKERS ?= 2
 .DEFAULT_GOAL := help
 QUALITY ?=
 QUALITY_VENV ?= .venv-quality
-.PHONY: help venv perf test lint dashboard bench-dashboard baselines quality goals long bisect docs kills gemm-exact docs-pictures clean
+.PHONY: help venv perf test lint dashboard bench-dashboard baselines quality goals long bisect docs reference kills gemm-exact clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -65,6 +65,9 @@ bisect: $(STAMP)  ## a bisect of 64 commits with an 8 % slowdown, measured for r
 
 docs: $(STAMP)  ## build the documentation site into build/site; warnings are errors
 	$(BIN)/python -m zensical build --strict
+
+reference: $(STAMP)  ## write the reference page from the code's own tables
+	$(BIN)/python tools/reference.py
 
 kills: $(STAMP)  ## sixty kills of a transport peer at random moments
 	$(BIN)/python -m perfguard_suites.transport.kill_test --kills 60

@@ -1,0 +1,99 @@
+"""What the documentation says of the code: its reference, its architecture, its links."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+import reference
+from doc_blocks import ROOT, anchors, links, pages
+
+from perfguard.document import DIRECTIONS, KINDS, VERDICTS
+
+ARCHITECTURE = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
+# Read or set by the code, and nothing for a user to set: between processes of ours, for git, for benches.
+INTERNAL = {
+    "COLUMNS",
+    "GEMM_DISABLE_MULTIPROCESS",
+    "GIT_OPTIONAL_LOCKS",
+    "LC_ALL",
+    "LINES",
+    "PASSIVE",
+    "PYTHONHASHSEED",
+    "PYTHONPYCACHEPREFIX",
+}
+CODE = [path for folder in ("perfguard", "suites", "tui") for path in (ROOT / folder).rglob("*.py")]
+
+
+@pytest.mark.parametrize("path", reference.generated(), ids=lambda path: path.name)
+def test_generated_pages_are_what_the_code_says(path: Path) -> None:
+    """The reference tells every option, ini key, method, verb and argument there is, in the code's own words."""
+    assert path.read_text(encoding="utf-8") == reference.generated()[path], "stale: run `make reference`"
+
+
+def test_environment_variables_are_told() -> None:
+    """Each variable that the code knows is in the reference, or is said to be nothing for a user to set."""
+    known = {
+        node.value
+        for path in CODE
+        if "environ" in (text := path.read_text(encoding="utf-8"))
+        for node in ast.walk(ast.parse(text))
+        if isinstance(node, ast.Constant)
+        and isinstance(node.value, str)
+        and re.fullmatch(r"[A-Z][A-Z0-9_]{4,}", node.value)
+    }
+    page = (ROOT / "docs/reference.md").read_text(encoding="utf-8")
+    told = set(re.findall(r"[A-Z][A-Z0-9_]{4,}", page.split("## Environment variables")[1]))
+    assert {name for name in known - told - INTERNAL if not name.startswith("PERFGUARD_DUET_")} == set()
+
+
+def test_rooms_exist() -> None:
+    """Each room that the architecture names is there."""
+    rooms = re.findall(r"^\| `([\w./]+)` \|", ARCHITECTURE, re.MULTILINE)
+    assert len(rooms) > 20
+    assert [room for room in rooms if not (ROOT / room).exists()] == []
+
+
+def test_every_room_is_named() -> None:
+    """Each folder of the framework is a room that the architecture names."""
+    folders = {f"perfguard/{path.parent.name}/" for path in (ROOT / "perfguard").glob("*/__init__.py")}
+    assert {folder for folder in folders if folder not in ARCHITECTURE} == set()
+
+
+def test_walls_are_those_that_are_checked() -> None:
+    """The architecture's walls are the contracts of import-linter, in the same words."""
+    settings = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    contracts = re.findall(r'^\[\[tool.importlinter.contracts\]\]\nname = "(.*)"$', settings, re.MULTILINE)
+    told = ARCHITECTURE.split("## Walls")[1].split("## Words")[0]
+    rows = re.findall(r"^\| (.*?) \|", told, re.MULTILINE)
+    assert sorted(contracts) == sorted(set(rows) - {"wall", "---"})
+
+
+def test_words_are_the_codes() -> None:
+    """Verdicts, kinds and directions in the table of words are exactly those of the run document."""
+    rows = {
+        row.split("|")[1].strip(): set(re.findall(r"`(\w+)`", row))
+        for row in ARCHITECTURE.splitlines()
+        if row[:2] == "| "
+    }
+    assert rows["verdict"] == set(VERDICTS)
+    assert rows["metric"] == {*KINDS, *DIRECTIONS}
+
+
+@pytest.mark.parametrize("page", pages(), ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    """Each link inside the repository leads to a file, each anchor to a heading; pages of the site stay in it."""
+    for link in links(page):
+        target, _, anchor = link.target.partition("#")
+        file = (page.parent / target).resolve() if target else page
+        assert file.is_file(), f"{link.target}: no such file"
+        assert page.name == "README.md" or file.is_relative_to(ROOT / "docs"), f"{link.target}: not part of the site"
+        assert not anchor or anchor in anchors(file), f"{link.target}: no such heading"
+
+
+def test_every_page_is_in_the_navigation() -> None:
+    """A page that nobody can find from the site's navigation is a page that nobody reads."""
+    navigation = (ROOT / "mkdocs.yml").read_text(encoding="utf-8").split("\nnav:")[1]
+    assert {page.name for page in pages()} - {"README.md"} == set(re.findall(r"[\w-]+\.md", navigation))
