@@ -5,6 +5,7 @@ A Python-Markdown extension behind `pymdownx.arithmatex` in its generic mode, wh
 
 from __future__ import annotations
 
+from html import unescape
 from typing import Any
 from xml.etree.ElementTree import Element
 
@@ -20,7 +21,7 @@ class _Formulas(Treeprocessor):
         for element in root.iter():
             if element.get("class") == "arithmatex" and element.text:
                 display = "block" if element.text.startswith(r"\[") else "inline"
-                tex = element.text.strip()[2:-2]
+                tex = unescape(element.text.strip()[2:-2])
                 element.text = self.md.htmlStash.store(convert(tex, display=display))
 
 

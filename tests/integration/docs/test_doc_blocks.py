@@ -89,7 +89,7 @@ def test_sessions_run(page: Path, tmp_path: Path) -> None:
     """A page's `console` blocks are one session: its files are written and its commands run in the order they come."""
     environment = os.environ | {
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-        "PYTEST_ADDOPTS": " ".join([*PLUGINS, "--perfguard-case-seconds=0.05"]),
+        "PYTEST_ADDOPTS": " ".join([*PLUGINS, "--perfguard-case-seconds=0.05", "--perfguard-alpha=0.2"]),
         "GIT_CONFIG_GLOBAL": os.devnull,
         **{f"GIT_{who}_{what}": "doc@example.org" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")},
     }
