@@ -1,4 +1,4 @@
-"""Write what the documentation takes from the code: docs/reference.md, and the short table of docs/statistics.md.
+"""Write what the documentation takes from the code: docs/reference.md, and tables of docs/formats.md and statistics.md.
 
     python tools/reference.py            # write them
     python tools/reference.py --check    # exit status 1 if they are not what the code says
@@ -19,6 +19,7 @@ from pathlib import Path
 
 from perfguard.benchmark.options import CHOOSING, MEASURING, OTHER
 from perfguard.cli import PLUGGED, build_parser
+from perfguard.events.schema import KINDS
 from perfguard.fixtures import Perfguard
 from perfguard.options import OPTIONS, Option
 from perfguard.plugin import MARKER
@@ -44,11 +45,10 @@ def main() -> int:
 
 def generated() -> dict[Path, str]:
     """What the generated files should hold."""
-    statistics = ROOT / "docs/statistics.md"
-    return {
-        ROOT / "docs/reference.md": reference(),
-        statistics: between("quality", quality_table(), statistics.read_text(encoding="utf-8")),
-    }
+    parts = {"statistics": ("quality", quality_table()), "formats": ("events", events_table())}
+    pages = {ROOT / f"docs/{page}.md": part for page, part in parts.items()}
+    filled = {page: between(*part, page.read_text(encoding="utf-8")) for page, part in pages.items()}
+    return {ROOT / "docs/reference.md": reference(), **filled}
 
 
 def reference() -> str:
@@ -203,6 +203,19 @@ def between(name: str, text: str, page: str) -> str:
     begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
     before, after = page.partition(begin)[0], page.partition(end)[2]
     return f"{before}{begin}\n{text}\n{end}{after}"
+
+
+def events_table() -> str:
+    """The kinds of events with their fields, from the schema."""
+    kinds = {
+        kind: ", ".join(f"`{field}` ({' or '.join(map(_type_name, types))})" for field, types in fields.items())
+        for kind, fields in KINDS.items()
+    }
+    return _table(("kind", "fields"), [(f"`{kind}`", fields) for kind, fields in kinds.items()])
+
+
+def _type_name(type_: type) -> str:
+    return {"NoneType": "null", "str": "text", "dict": "map"}.get(type_.__name__, type_.__name__)
 
 
 def quality_table() -> str:

@@ -4,15 +4,31 @@ from __future__ import annotations
 
 import ast
 import re
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 import reference
 from doc_blocks import ROOT, anchors, links, pages
 
-from perfguard.document import DIRECTIONS, KINDS, VERDICTS
+from perfguard.baselines.schema import METRIC_KEYS, RUN_KEYS, TOP_KEYS
+from perfguard.document import (
+    DIRECTIONS,
+    KINDS,
+    VERDICTS,
+    Account,
+    Case,
+    Change,
+    Gate,
+    Metric,
+    Phase,
+    PhaseChange,
+    Run,
+)
 
 ARCHITECTURE = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
+FORMATS = (ROOT / "docs/formats.md").read_text(encoding="utf-8")
+SCHEMAS = re.compile(r'"(perfguard\.\w+/\d+)"')
 # Read or set by the code, and nothing for a user to set: between processes of ours, for git, for benches.
 INTERNAL = {
     "COLUMNS",
@@ -47,6 +63,30 @@ def test_environment_variables_are_told() -> None:
     page = (ROOT / "docs/reference.md").read_text(encoding="utf-8")
     told = set(re.findall(r"[A-Z][A-Z0-9_]{4,}", page.split("## Environment variables")[1]))
     assert {name for name in known - told - INTERNAL if not name.startswith("PERFGUARD_DUET_")} == set()
+
+
+def test_every_format_is_told() -> None:
+    """Each document and file that the framework writes, by its schema, has its section in the formats."""
+    schemas = {
+        name for path in CODE if path.is_relative_to(ROOT / "perfguard") for name in SCHEMAS.findall(_text(path))
+    }
+    assert len(schemas) > 4
+    assert {name for name in schemas if name not in FORMATS} == set()
+
+
+@pytest.mark.parametrize(
+    "shape", [Run, Case, Metric, Change, PhaseChange, Account, Phase, Gate], ids=lambda s: s.__name__
+)
+def test_run_document_is_told(shape: type) -> None:
+    """Every field of the run document is in its picture."""
+    told = set(re.findall(r'"(\w+)"', FORMATS.split("## Comparison")[0]))
+    assert {field.name for field in fields(shape)} - told == set()
+
+
+def test_keys_of_baselines_are_told() -> None:
+    """Every key of a baseline file is told of."""
+    told = set(re.findall(r"`\[?(\w+)\b", FORMATS.split("## Baselines")[1].split("\n## ")[0]))
+    assert {*TOP_KEYS, *METRIC_KEYS, *RUN_KEYS} - told == set()
 
 
 def test_rooms_exist() -> None:
@@ -97,3 +137,7 @@ def test_every_page_is_in_the_navigation() -> None:
     """A page that nobody can find from the site's navigation is a page that nobody reads."""
     navigation = (ROOT / "mkdocs.yml").read_text(encoding="utf-8").split("\nnav:")[1]
     assert {page.name for page in pages()} - {"README.md"} == set(re.findall(r"[\w-]+\.md", navigation))
+
+
+def _text(path: Path) -> str:
+    return path.read_text(encoding="utf-8")
