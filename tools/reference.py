@@ -1,4 +1,4 @@
-"""Write what the documentation takes from the code: docs/reference.md, and tables of docs/formats.md and statistics.md.
+"""Write what the documentation takes from the code: docs/reference.md, tables of other pages, a picture.
 
     python tools/reference.py            # write them
     python tools/reference.py --check    # exit status 1 if they are not what the code says
@@ -16,6 +16,9 @@ import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
+
+from quality.picture import picture
 
 from perfguard.benchmark.options import CHOOSING, MEASURING, OTHER
 from perfguard.cli import PLUGGED, build_parser
@@ -33,7 +36,7 @@ def main() -> int:
     """Write the files, or with `--check` say which are stale."""
     stale = []
     for path, text in generated().items():
-        if path.read_text(encoding="utf-8") == text:
+        if path.exists() and path.read_text(encoding="utf-8") == text:
             continue
         stale.append(path.relative_to(ROOT))
         if "--check" not in sys.argv:
@@ -48,7 +51,8 @@ def generated() -> dict[Path, str]:
     parts = {"statistics": ("quality", quality_table()), "formats": ("events", events_table())}
     pages = {ROOT / f"docs/{page}.md": part for page, part in parts.items()}
     filled = {page: between(*part, page.read_text(encoding="utf-8")) for page, part in pages.items()}
-    return {ROOT / "docs/reference.md": reference(), **filled}
+    drawn = {ROOT / "docs/pictures/quality.svg": picture(measured_quality(), METHODS)}
+    return {ROOT / "docs/reference.md": reference(), **filled, **drawn}
 
 
 def reference() -> str:
@@ -218,19 +222,26 @@ def _type_name(type_: type) -> str:
     return {"NoneType": "null", "str": "text", "dict": "map"}.get(type_.__name__, type_.__name__)
 
 
+METHODS = {
+    "duet": "perfguard, a duet",
+    "stored": "perfguard, stored baselines",
+    "pytest_benchmark_mean_5": "mean beyond 5 %",
+    "pytest_benchmark_min_5": "minimum beyond 5 %",
+    "mann_whitney_01": "Mann-Whitney, p &lt; .01",
+    "asv": "asv's rule",
+}
+
+
+def measured_quality() -> dict[str, Any]:
+    """docs/quality.json."""
+    found: dict[str, Any] = json.loads((ROOT / "docs/quality.json").read_text(encoding="utf-8"))
+    return found
+
+
 def quality_table() -> str:
-    """False alarms and what was found, by method, from docs/quality.json."""
-    found = json.loads((ROOT / "docs/quality.json").read_text(encoding="utf-8"))
-    names = {
-        "duet": "a duet, 10 s a case",
-        "stored": "stored baselines, ten process runs",
-        "pytest_benchmark_mean_5": "mean, 5 % (pytest-benchmark's `mean:5%`)",
-        "pytest_benchmark_min_5": "minimum, 5 % (its `min:5%`)",
-        "mann_whitney_01": "Mann-Whitney, p < .01",
-        "asv": "asv's rule (factor 1.1 and p < .002)",
-    }
-    columns = ("false_alarm_case", "detect_5", "detect_10", "detect_20")
-    rows = [(label, *(f"{100 * found[name][c]['rate']:.3g} %" for c in columns)) for name, label in names.items()]
+    """False alarms and what was found, by method."""
+    found, columns = measured_quality(), ("false_alarm_case", "detect_5", "detect_10", "detect_20")
+    rows = [(name, *(f"{100 * found[key][c]['rate']:.3g} %" for c in columns)) for key, name in METHODS.items()]
     return _table(("method", "false alarms, of unchanged cases", "+5 % found", "+10 % found", "+20 % found"), rows)
 
 

@@ -6,7 +6,8 @@ A comment directly above a block is invisible to readers and tells the tests how
     <!-- untimed: REASON -->        why a Python block is run, but not measured
     <!-- file: NAME -->             a file of the page's project, written before what follows is run
     <!-- exit: STATUS -->           the commands of a `console` block end with that status (0 if it is not said)
-    <!-- given: (new line) CODE --> what the page takes for granted; goes before a Python block when it is run
+    <!-- output: exact -->          the lines shown below the commands are lines of what they really print
+    <!-- given: (new line) CODE --> Python that the page takes for granted, run before the block
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
 ROOT = Path(__file__).parents[2]
-NOTE = re.compile(r"<!--\s*(not run|untimed|file|exit|given):\s*(.*?)\s*-->", re.DOTALL)
+NOTE = re.compile(r"<!--\s*(not run|untimed|file|exit|output|given):\s*(.*?)\s*-->", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,12 @@ class Block:
         """The commands of a `console` block: what follows `$ `, with lines that a backslash continues."""
         joined = re.sub(r"\\\n\s*", "", self.text)
         return [line[2:] for line in joined.splitlines() if line.startswith("$ ")]
+
+    @property
+    def output(self) -> list[str]:
+        """What a `console` block shows of the commands' output, without what `...` stands for."""
+        shown = [line.strip() for line in self.text.splitlines() if not line.startswith("$ ")]
+        return [line for line in shown if line and line != "..."]
 
 
 @dataclass(frozen=True)

@@ -104,19 +104,30 @@ def test_python_blocks_run(tmp_path: Path, measured: bool) -> None:
 @pytest.mark.parametrize("page", SESSIONS, ids=lambda page: page.name)
 def test_sessions_run(page: Path, tmp_path: Path) -> None:
     """A page's `console` blocks are one session: its files are written and its commands run in the order they come."""
-    environment = os.environ | {
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-        "PYTEST_ADDOPTS": " ".join([*PLUGINS, "--perfguard-case-seconds=0.05", "--perfguard-alpha=0.2"]),
-        "GIT_CONFIG_GLOBAL": os.devnull,
-        **{f"GIT_{who}_{what}": "doc@example.org" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")},
-    }
+    environment = _environment()
     for block in (block for block in BLOCKS if block.page == page and "not run" not in block.notes):
         if "file" in block.notes:
             (tmp_path / block.notes["file"]).write_text(block.text, encoding="utf-8")
         elif block.language == "console":
-            script = "set -e\n" + "\n".join(block.commands)
-            done = _run(["bash", "-c", script], tmp_path, environment)
-            assert done.returncode == int(block.notes.get("exit", 0)), f"{block.where}: {done.stdout}{done.stderr}"
+            if given := block.notes.get("given"):
+                assert _run([sys.executable, "-c", given], tmp_path, environment).stderr == ""
+            done = _run(["bash", "-c", "\n".join(["set -e", *block.commands])], tmp_path, environment)
+            said = f"{done.stdout}{done.stderr}"
+            assert done.returncode == int(block.notes.get("exit", 0)), f"{block.where}: {said}"
+            printed = {line.strip() for line in said.splitlines()}
+            if "output" in block.notes:
+                assert [line for line in block.output if line not in printed] == [], f"{block.where}: {said}"
+
+
+def _environment() -> dict[str, str]:
+    """Our interpreter's commands first, the builders of tests/helpers for `given`, and a git that knows nobody."""
+    return os.environ | {
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "PYTHONPATH": str(ROOT / "tests/helpers"),
+        "PYTEST_ADDOPTS": " ".join([*PLUGINS, "--perfguard-case-seconds=0.05"]),
+        "GIT_CONFIG_GLOBAL": os.devnull,
+        **{f"GIT_{who}_{what}": "doc@example.org" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")},
+    }
 
 
 def _module(block: Block) -> str:
