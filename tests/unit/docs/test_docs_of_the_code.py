@@ -25,6 +25,7 @@ from perfguard.document import (
     PhaseChange,
     Run,
 )
+from perfguard.options import OPTIONS
 
 ARCHITECTURE = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
 FORMATS = (ROOT / "docs/formats.md").read_text(encoding="utf-8")
@@ -120,6 +121,18 @@ def test_words_are_the_codes() -> None:
     }
     assert rows["verdict"] == set(VERDICTS)
     assert rows["metric"] == {*KINDS, *DIRECTIONS}
+
+
+@pytest.mark.parametrize("page", pages(), ids=lambda page: page.name)
+def test_sentences_name_what_there_is(page: Path) -> None:
+    """Options, make targets, tools and suites that a sentence names exist."""
+    text = _text(page)
+    flags = {option.flag for option in OPTIONS}
+    assert {flag for flag in re.findall(r"--perfguard(?:-[a-z]+)*", text) if flag not in flags} == set()
+    targets = set(re.findall(r"^([a-z-]+):", _text(ROOT / "Makefile"), re.MULTILINE))
+    assert set(re.findall(r"`make ([a-z-]+)", text)) - targets == set()
+    paths = re.findall(r"`((?:tools|suites)/[\w./-]+)`", text)
+    assert [path for path in paths if not (ROOT / path).exists()] == []
 
 
 @pytest.mark.parametrize("page", pages(), ids=lambda page: page.name)
