@@ -172,7 +172,7 @@ def _positional(action: argparse.Action) -> str:
 
 
 def _choices(action: argparse.Action) -> str:
-    return "|".join(map(str, action.choices)) if action.choices else ""
+    return f"{{{','.join(map(str, action.choices))}}}" if action.choices else ""
 
 
 def _help(action: argparse.Action, parser: argparse.ArgumentParser) -> str:
