@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 from collections.abc import Generator
 from typing import TYPE_CHECKING, Any
 
@@ -64,11 +66,12 @@ def _warn(config: pytest.Config, text: str) -> None:
 
 
 def _values(config: pytest.Config) -> dict[str, Any]:
-    """Each option's value: the command line's, else the ini file's."""
+    """Each option's value: the command line's, else the environment's, else the ini file's."""
     values: dict[str, Any] = {}
     for option in OPTIONS:
         given = getattr(config.option, option.ini, None)
-        values[option.ini] = config.getini(option.ini) if given is None else given
+        told = os.environ.get(option.env) if option.env and given is None else given
+        values[option.ini] = config.getini(option.ini) if told is None else told
     return values
 
 
@@ -159,8 +162,8 @@ class Runner:
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
         """Update baselines if asked, decide, and turn a clean exit into the gate's."""
-        from perfguard.report.exports import exporter
-        from perfguard.session import write_text
+        from perfguard.report.making import make_all, with_trends
+        from perfguard.report.source import Source
 
         if not self.session.builder.started:  # nothing was run: a collection error, or nothing collected
             self.session.abort()
@@ -174,11 +177,16 @@ class Runner:
                 status = session.exitstatus = self._failed(error)
         try:
             run = self.report.run = self.session.finish(status, interrupted)
-            for kind, path in self.session.settings.exports:
-                write_text(path, exporter(kind)(run, self.config))
+            self.report.kept = self.session.keep(run)
         except PerfguardError as error:
             session.exitstatus = self._failed(error)
             return
+        # A report that cannot be made is said and fails alone: the gate's decision, and the exit status, stand.
+        chosen, source = self.session.settings, Source(run, self.session.timeline, config=self.config)
+        with contextlib.suppress(PerfguardError):  # a history that fails has said so when the run was stored
+            source = with_trends(source, chosen.outputs, chosen.history)
+        self.report.made, problems = make_all(chosen.outputs, source)
+        self.report.problems += problems
         if status == pytest.ExitCode.OK and run.gate is not None:
             session.exitstatus = run.gate.exit_status
 

@@ -7,21 +7,19 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-import os
 import secrets
-import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from time import perf_counter_ns
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from perfguard import baselines, document
 from perfguard.baselines.machine import commit_info, describe, machine_class
 from perfguard.case_run import CaseRun
 from perfguard.document import Case, Gate, Metric, Run, Status
-from perfguard.errors import BaselineError, DocumentError
+from perfguard.errors import BaselineError, OptionError
 from perfguard.events import EventStream
 from perfguard.events.fold import RunBuilder
 from perfguard.gate import Judge, Policy, decide
@@ -29,7 +27,13 @@ from perfguard.gate.policy import DEFAULT_LIMIT, parse_fail_on
 from perfguard.measure import PROFILES
 from perfguard.noise import NoiseMeter
 from perfguard.options import DEFAULT_LIVE, Settings
+from perfguard.report.files import write_whole
+from perfguard.report.timeline import Timeline
 from perfguard.units import parse_limit
+
+if TYPE_CHECKING:
+    from perfguard.baselines import Baselines
+    from perfguard.history.keeping import Kept
 
 
 @dataclass(frozen=True)
@@ -48,17 +52,21 @@ class RunSession:
 
     def __init__(self, settings: Settings, root: Path, warn: Callable[[str], None]) -> None:
         self.settings = settings
+        self.root = root
         self.warn = warn
         self.policy = Policy(settings.alpha, parse_fail_on(settings.fail_on), settings.strict)
         self.plan = PROFILES[settings.profile].with_budget(settings.case_seconds)
         self.machine = {**describe()}
         self.machine["class"] = machine_class(self.machine)
         self.commit = dict(commit_info(root, aside=settings.baselines))
-        self.baselines = baselines.load(settings.baselines, self.machine["class"])
+        self.baselines = self._load_baselines()
         self.judge: Judge  # from `start` on: it learns from the baselines of the cases that run
         self.stream = EventStream(new_run_id(), on_problem=warn)
         self.builder = RunBuilder()
         self.stream.subscribe(self.builder.apply)
+        self.timeline = Timeline()
+        if settings.outputs:
+            self.stream.subscribe(self.timeline.apply)
         self.planned: dict[str, PlannedCase] = {}
         self.gone: list[str] = []
         self.noise = NoiseMeter()
@@ -142,11 +150,31 @@ class RunSession:
             write_json(self.settings.json, run)
         return run
 
+    def keep(self, run: Run) -> Kept | None:
+        """Store the run in the history, if there is one; what became of it. Never raises: the run is decided."""
+        if self.settings.history is None:
+            return None
+        from perfguard.history.keeping import keep
+
+        samples = self.settings.history_samples
+        return keep(run, self.settings.history, self.root, self.settings.json, samples=samples)
+
     def update_baselines(self) -> list[Path]:
         """Add this run's figures to the baselines; the files written."""
         return baselines.update(self.settings.baselines, self.builder.run())
 
     # -- inner
+
+    def _load_baselines(self) -> Baselines:
+        wanted = self.settings.history_baselines
+        if wanted is None:
+            return baselines.load(self.settings.baselines, self.machine["class"])
+        if self.settings.history is None:
+            raise OptionError("--perfguard-baselines", f"{wanted} needs a history", "--perfguard-history names one")
+        from perfguard.history import open_history
+
+        with open_history(self.settings.history, create=False) as history:
+            return history.baselines(wanted, self.machine["class"])
 
     def _looks_slower(self, case_id: str, metric: Metric) -> bool:
         if self.settings.update:
@@ -231,17 +259,4 @@ def write_json(path: Path, run: Run) -> None:
 
 def write_text(path: Path, text: str) -> None:
     """Write a file, atomically. Raises `DocumentError` naming the path if it cannot be written."""
-    temporary = None
-    try:
-        with tempfile.NamedTemporaryFile(
-            "w", dir=path.parent, prefix=f".{path.name}.", delete=False, encoding="utf-8"
-        ) as file:
-            temporary = file.name
-            file.write(text + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).replace(path)
-    except OSError as error:
-        if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)
-        raise DocumentError(str(path), f"cannot be written: {error}", "choose another path") from error
+    write_whole(path, text + "\n")

@@ -270,6 +270,7 @@ class Duet:
         for metric in new:
             verdict_of = {"metric": metric["name"], "verdict": "new", "limit": metric["limit"]}
             stream.emit("verdict", case=case_id, **verdict_of, change=None, baseline=None)
+        before = {metric.name: list(metric.before) for metric in record.compared()}
         for name, verdict in (judgement.verdicts if judgement else {}).items():
             change = verdict.change
             if change is not None and name == TIME:
@@ -284,7 +285,12 @@ class Duet:
                 change=None if change is None else asdict(change),
                 baseline=None
                 if verdict.before is None
-                else {"median": verdict.before, "process_runs": len(record.restarts), "source": source},
+                else {
+                    "median": verdict.before,
+                    "process_runs": len(record.restarts),
+                    "source": source,
+                    "medians": before.get(name, []),
+                },
             )
         status, message = ("passed", "") if half is None else (half.status, half.message)
         stream.emit(
