@@ -20,7 +20,7 @@ from perfguard.cli import build_parser
 from perfguard.options import OPTIONS
 
 FLAGS = {option.flag for option in OPTIONS} | {f"--benchmark-{name}" for name in BENCHMARK}
-HARMLESS = {"cd", "cat", "git", "ls", "echo", "curl", "tar", "export", "pytest-benchmark", "asv"}
+HARMLESS = {"cd", "cat", "git", "ls", "echo", "curl", "tar", "export", "pytest-benchmark", "asv", "duckdb"}
 
 
 def problems(line: str) -> list[str]:

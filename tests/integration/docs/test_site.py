@@ -19,7 +19,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The site, built as by `make docs` from a copy of what it is made of."""
     pytest.importorskip("zensical", reason="the site is built with Zensical, which needs Python 3.11")
     folder = tmp_path_factory.mktemp("site")
-    for name in ("mkdocs.yml", "docs", "tools/site_math.py"):
+    for name in ("mkdocs.yml", "docs", "tools/site_markdown.py"):
         copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
         (folder / name).parent.mkdir(exist_ok=True)
         copy(ROOT / name, folder / name)
