@@ -28,7 +28,7 @@ class _Formulas(Treeprocessor):
 
 class _Pipes(Treeprocessor):
     def run(self, root: Element) -> None:
-        """An escaped pipe in the code of a table's cell is a pipe, as on GitHub; Python-Markdown keeps the backslash."""
+        """An escaped pipe in the code of a table's cell is a pipe, as on GitHub; else the backslash would be kept."""
         for cell in root.iter("td"):
             for code in cell.iter("code"):
                 code.text = (code.text or "").replace(r"\|", "|")
