@@ -138,17 +138,19 @@ class RunSession:
         return self.builder.case(case_id)
 
     def finish(self, exit_status: int, interrupted: bool = False) -> Run:
-        """The run is over: decide, write what was asked for, close the stream; returns the document."""
+        """The run is over: decide, close the stream; returns the document."""
         try:
             gate = self._decide(exit_status, interrupted)
             self.stream.emit("gate", **asdict(gate))
             self.stream.emit("run_finished", finished=now_iso(), exit_status=gate.exit_status)
         finally:
             self.stream.close()
-        run = self.builder.run()
+        return self.builder.run()
+
+    def write_document(self, run: Run) -> None:
+        """Write the run document where `--perfguard-json` says. Raises `DocumentError` if it cannot be written."""
         if self.settings.json is not None:
             write_json(self.settings.json, run)
-        return run
 
     def keep(self, run: Run) -> Kept | None:
         """Store the run in the history, if there is one; what became of it. Never raises: the run is decided."""

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from perfguard.document import Account, Case, Gate, Metric, PhaseChange, Run
 from perfguard.gate.judge import MAIN_METRIC
-from perfguard.report.words import GLYPHS, account_line, change_line, figure, phase_change_line
+from perfguard.report.words import GLYPHS, account_line, again, change_line, figure, phase_change_line
 from perfguard.units import format_change, format_value
 
 COLOURS: Mapping[str, Mapping[str, bool]] = {
@@ -112,7 +112,7 @@ def _alarm(case: Case, metric: Metric) -> Iterator[Line]:
     if metric.change is not None:
         for phase in leading(metric.change.phases):
             yield Line(f"    {phase_change_line(phase)}")
-    yield Line(f"    again: pytest --perfguard '{case.id}'", {"light": True})
+    yield Line(f"    again: {again([case.id], [metric])}", {"light": True})
 
 
 def _noisy(run: Run) -> Iterator[Line]:

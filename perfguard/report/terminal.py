@@ -110,9 +110,9 @@ class TerminalReport:
         for path in self.written:
             self._line(f"baseline written: {_shown(path)}")
         settings = self.session.settings
-        for what, path in (("run document", settings.json), ("recording", settings.record)):
-            if path is not None:
-                self._line(f"{what}: {_shown(path)}")
+        for what, file in (("run document", settings.json), ("recording", settings.record)):
+            if file is not None:
+                self._line(f"{what}: {_shown(file)}")
         for output in self.made:
             self._line(f"{output.kind}: {_shown(output.target)}")
         self._history()

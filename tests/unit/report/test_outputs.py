@@ -8,12 +8,16 @@ import re
 import stat
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
+from event_story import events
 from made_reports import recording, story
 
 from perfguard import cli
 from perfguard.errors import DocumentError, EventError, OptionError
+from perfguard.events.framing import LENGTH, MAGIC
+from perfguard.events.schema import pack
 from perfguard.report import exports, making, reading
 from perfguard.report.exports import KINDS, Kind, Output, parse_outputs
 from perfguard.report.files import write_whole
@@ -156,6 +160,23 @@ def test_a_recording_cut_off_is_read_as_far_as_it_goes(tmp_path: Path) -> None:
     path.write_bytes(whole[:12])
     with pytest.raises(DocumentError, match="holds no run"):
         reading.read(path)
+
+
+@pytest.mark.parametrize(
+    "strange",
+    [{"kind": "keep"}, {"kind": "case_started", "case": "x"}, {"kind": "metric", "case": "x", "metric": {"name": 1}}],
+)
+def test_strange_events_of_a_recording_crash_nothing(strange: dict[str, Any], tmp_path: Path) -> None:
+    """Kinds that nobody knows are passed over; a known kind whose map makes no sense is said, with the file."""
+    path, first = tmp_path / "x", next(iter(events()))
+    told = [first, {**first, "seq": 1, **strange}]
+    frames = [pack(event) for event in told]
+    path.write_bytes(MAGIC + b"".join(LENGTH.pack(len(frame)) + frame for frame in frames))
+    if strange["kind"] == "metric":
+        with pytest.raises(DocumentError, match="metric event makes no sense"):
+            reading.read(path)
+    else:
+        assert reading.read(path).run.run_id == first["run"]
 
 
 def test_the_verb_prints_writes_and_says_what_failed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
