@@ -114,7 +114,6 @@ def levels(kind: str, median: Array, fastest: Array, reference: Array) -> tuple[
     z = np.log(reference)
     dy, dz = np.diff(y), np.diff(z)
     usual = float(np.median(np.abs(dy))) * 1.4826
-    dy = np.clip(dy, -3 * usual, 3 * usual)
     ridge = (usual / SLOPE_SD) ** 2 + 1e-18
     slope = float((dy * dz).sum() + ridge * SLOPE) / (float((dz**2).sum()) + ridge)
     return y - slope * (z - z.mean()), 0.0

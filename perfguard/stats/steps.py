@@ -137,21 +137,21 @@ class _Scan:
         self.squares = np.concatenate([[0.0, 0.0], np.cumsum(squares)])
         self.spread = _spread_of_means(x.size, noise.rho)
 
-    def sd(self, start: npt.NDArray[np.intp], stop: npt.NDArray[np.intp]) -> Array:
-        """The noise of one point in the windows [start, stop): the series', or their own where that is more."""
-        points = stop - start
+    def variance(self, start: npt.NDArray[np.intp], stop: npt.NDArray[np.intp]) -> Array:
+        """The noise of one point in [start, stop), squared: the series', or their own where that is more."""
         own = self.squares[stop] - self.squares[start + 1]
-        variance = (PRIOR_POINTS * self.noise.sigma**2 + own) / (PRIOR_POINTS + points - 1)
-        return np.asarray(np.sqrt(np.maximum(variance, self.noise.sigma**2)))
+        variance = (PRIOR_POINTS * self.noise.sigma**2 + own) / (PRIOR_POINTS - 1 + stop - start)
+        return np.asarray(np.maximum(variance, self.noise.sigma**2))
 
     def differences(
         self, start: npt.NDArray[np.intp], at: npt.NDArray[np.intp], stop: npt.NDArray[np.intp]
     ) -> tuple[Array, Array]:
-        """Mean of [at, stop) minus mean of [start, at), and its standard error for noise of one sigma."""
+        """Mean of [at, stop) minus mean of [start, at), and its standard error; each side has its own noise."""
         left, right = at - start, stop - at
-        sums = self.sums
+        sums, spread = self.sums, self.spread
         size = (sums[stop] - sums[at]) / right - (sums[at] - sums[start]) / left
-        return np.asarray(size), np.asarray(np.sqrt(self.spread[left] + self.spread[right]))
+        error = self.variance(start, at) * spread[left] + self.variance(at, stop) * spread[right]
+        return np.asarray(size), np.asarray(np.sqrt(error))
 
     def windows(self) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp], npt.NDArray[np.intp], Array]:
         """Of each window of the scan: start, stop, its most likely step, and how many standard errors that has."""
@@ -162,17 +162,15 @@ class _Scan:
             size, error = self.differences(begin, begin + offsets, begin + length)
             scores = np.abs(size) / error
             best = scores.argmax(axis=1)
-            score = scores[np.arange(starts.size), best] / self.sd(starts, starts + length)
-            found.append((starts, starts + length, starts + offsets[best], score))
+            found.append((starts, starts + length, starts + offsets[best], scores[np.arange(starts.size), best]))
         begins, stops, places, scored = (np.concatenate(column) for column in zip(*found, strict=True))
         return begins, stops, places, scored
 
     def scores(self, start: int, stop: int) -> tuple[npt.NDArray[np.intp], Array]:
         """Each place of a step in [start, stop) with its score, signed; none if the window is too short."""
         at = np.arange(start + SHORTEST, stop - SHORTEST + 1)
-        ends = np.array([start]), np.array([stop])
-        size, error = self.differences(ends[0], at, ends[1])
-        return at, size / (error * self.sd(*ends))
+        size, error = self.differences(np.array([start]), at, np.array([stop]))
+        return at, size / error
 
 
 def _spread_of_means(points: int, rho: float) -> Array:
@@ -237,9 +235,8 @@ def _between(places: list[int], points: int) -> list[tuple[int, int, int]]:
 def _step(scan: _Scan, left: int, at: int, right: int) -> Step:
     """What is known of the step at a place between its neighbours."""
     noise = scan.noise
-    ends = np.array([left]), np.array([right])
-    difference, error = scan.differences(ends[0], np.array([at]), ends[1])
-    size, se = float(difference[0]), float(error[0] * scan.sd(*ends)[0])
+    difference, error = scan.differences(np.array([left]), np.array([at]), np.array([right]))
+    size, se = float(difference[0]), float(error[0])
     half = float(stdtrit(noise.degrees, 0.5 + INTERVAL / 2)) * se
     chance = min(1.0, 2 * LOOKS * scan.points * float(stdtr(noise.degrees, -abs(size) / se)))
     first, last = _range(scan, left, at, right)

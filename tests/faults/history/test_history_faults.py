@@ -81,7 +81,7 @@ def _measure(folder: Path, history: str, *, file_limit: int | None = None) -> su
 
 
 def test_a_full_disk_fails_the_store_and_not_the_run_whose_document_can_be_loaded_later(tmp_path: Path) -> None:
-    """No file may grow beyond 40 kB: the run passes, says why nothing was stored, and its document is there to import."""
+    """No file may grow beyond 40 kB: the run passes, says why nothing was stored, keeps the document to import."""
     done = _measure(tmp_path, "history.db", file_limit=40_000)
     assert done.returncode == 0, done.stdout
     assert "history: not stored" in done.stdout

@@ -66,7 +66,8 @@ def test_eight_openers_and_writers_at_once_lose_nothing(target: str) -> None:
     with contextlib.ExitStack() as stack:
         writers = [stack.enter_context(_writer(target, 4 * index, 4)) for index in range(8)]
         for writer in writers:
-            assert writer.stdout is not None and writer.stdout.readline() == "ready\n"
+            assert writer.stdout is not None
+            assert writer.stdout.readline() == "ready\n"
         for writer in writers:
             assert writer.stdin is not None
             writer.stdin.write("\n")

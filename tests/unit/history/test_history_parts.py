@@ -105,7 +105,7 @@ def test_a_plot_has_a_dot_per_point_and_marks_the_step_where_it_is() -> None:
     """As many braille dots as points where each has a column, the mark below the step, nothing wider than asked."""
     values = [0.010 + 0.00001 * (i % 5) for i in range(60)] + [0.011 + 0.00001 * (i % 5) for i in range(60)]
     text = plot(trend_of(values), [change(1.1, at_run="r60")], 100)
-    assert sum(bin(ord(c) - 0x2800).count("1") for c in text if 0x2800 < ord(c) < 0x2900) == 120
+    assert sum(f"{ord(c) - 0x2800:b}".count("1") for c in text if 0x2800 < ord(c) < 0x2900) == 120
     assert max(map(len, text.splitlines())) <= 100
     *rows, axis, label = text.splitlines()
     start = rows[0].index("┤") + 1
@@ -137,9 +137,9 @@ def test_times_are_followed_at_one_speed_of_the_machine() -> None:
     rng = np.random.default_rng(3)
     speed = np.where(np.arange(100) < 50, 1.0, 1.3)
     noise = np.exp(rng.normal(0, 0.005, (2, 100)))
-    fastest, reference = 1e-3 * speed * noise[0], 2e-4 * speed * noise[1] * np.exp(rng.normal(0, 0.05, 100)) ** 0
+    fastest, reference = 1e-3 * speed * noise[0], 2e-4 * speed * noise[1]
     values, divisor = changes.levels("time", fastest * 1.1, fastest, reference)
     assert divisor == 0
-    assert abs(values[50:].mean() - values[:50].mean()) < math.log(1.3) / 1.5
+    assert abs(values[50:].mean() - values[:50].mean()) < math.log(1.3) / 5
     shares, divisor = changes.levels("fraction", np.array([0.1, 0.2]), -np.ones(2), -np.ones(2))
     assert (list(shares), divisor) == ([0.1, 0.2], 1.0)
