@@ -65,7 +65,7 @@ goals: $(STAMP)  ## the transport's goals table, measured at length
 bisect: $(STAMP)  ## a bisect of 64 commits with an 8 % slowdown, measured for real (some minutes)
 	$(BIN)/python tools/quality/bisect_history.py $(ARGS)
 
-docs: $(STAMP)  ## build the documentation site into build/site; warnings are errors
+docs: $(STAMP)  ## build the documentation site into build/site (Python 3.11 on); warnings are errors
 	$(BIN)/python -m zensical build --strict
 
 reference: $(STAMP)  ## write the reference page from the code's own tables
