@@ -11,9 +11,9 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 
 from perfguard.document import Case, Metric, Run
-from perfguard.report.lines import WORST_FIRST, first_line, leading, process_runs, tally, worst_verdict
+from perfguard.report.lines import WORST_FIRST, first_line, leading, tally, worst_verdict
 from perfguard.report.source import Source
-from perfguard.report.words import BASES, GLYPHS, account_line, again, figure, one_line, short_ids
+from perfguard.report.words import BASES, GLYPHS, account_line, again, evidence, figure, one_line, short_ids
 from perfguard.units import format_change, format_change_interval, format_value
 
 # GitHub refuses a comment of more than 65,536 characters; room is left for what a CI step adds.
@@ -169,7 +169,7 @@ def _row(case_name: str, metric: Metric) -> str:
             "exact"
             if exact
             else f"**{format_change(change.ratio)}** {format_change_interval(change.ci)}, limit {metric.limit:.0%}, "
-            + process_runs(metric).replace(" in the baseline", "")
+            + evidence(metric).removesuffix(" in the baseline")
             + BASES.get(change.basis, "")
         )
         phases = "<br>".join(

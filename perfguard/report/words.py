@@ -46,8 +46,22 @@ def change_line(metric: Metric) -> str:
     return (
         f"{metric.name}: {before} -> {now}, {format_change(metric.change.ratio)} "
         f"[{format_change(low)}, {format_change(high)}], limit {metric.limit:.0%}, "
-        f"{metric.baseline.process_runs} process runs in the baseline{BASES.get(metric.change.basis, '')}"
+        f"{evidence(metric)}{BASES.get(metric.change.basis, '')}"
     )
+
+
+def evidence(metric: Metric) -> str:
+    """What a change rests on: `5 process runs in the baseline`, or in a duet `12 restarts a side`."""
+    runs = 0 if metric.baseline is None else metric.baseline.process_runs
+    plural = "" if runs == 1 else "s"
+    if is_paired(metric):
+        return f"{runs} restart{plural} a side"
+    return f"{runs} process run{plural} in the baseline"
+
+
+def is_paired(metric: Metric) -> bool:
+    """Whether the metric was compared in a duet."""
+    return metric.change is not None and metric.change.basis == PAIRS
 
 
 def phase_change_line(phase: PhaseChange) -> str:
@@ -71,7 +85,7 @@ def account_line(account: Account, most: int = 6) -> str:
 
 def again(case_ids: Sequence[str], metrics: Iterable[Metric] = ()) -> str:
     """The command that measures these cases again, against the same other side where `metrics` were of a duet."""
-    pairs = (m.baseline for m in metrics if m.baseline is not None and m.change is not None and m.change.basis == PAIRS)
+    pairs = (metric.baseline for metric in metrics if metric.baseline is not None and is_paired(metric))
     options = ["--perfguard"]
     if (other := next(pairs, None)) is not None:
         revision = _REVISION.fullmatch(other.source)

@@ -100,3 +100,4 @@ def test_a_duet_is_done_again_as_a_duet(source: str, option: str) -> None:
     command = f"pytest --perfguard {option} '{case.id}'"
     assert f"\n{command}\n" in render(duet)
     assert f"again: {command}\n" in text.render(duet)
+    assert "limit 10%, 8 restarts a side" in render(duet)

@@ -127,9 +127,12 @@ def test_what_is_no_file_is_written_to_and_never_replaced(tmp_path: Path) -> Non
 
 
 def test_a_file_that_cannot_be_written_is_named(tmp_path: Path) -> None:
-    """And what was there stays."""
+    """Its folder is gone, or the disk is full."""
     with pytest.raises(DocumentError, match="gone"):
         write_whole(tmp_path / "gone" / "a", "x")
+    if Path("/dev/full").exists():
+        with pytest.raises(DocumentError, match=r"/dev/full: cannot be written: .*No space left"):
+            write_whole(Path("/dev/full"), "x")
 
 
 def test_a_run_is_read_from_its_document_and_from_its_recording(tmp_path: Path) -> None:
