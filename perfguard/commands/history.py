@@ -233,7 +233,9 @@ def load(options: argparse.Namespace) -> int:
         for path, run in documents:
             known = history.has(run.run_id)
             if not known:
-                placed = replace(run, commit=graph.placed(run.commit, Path.cwd(), {}))
+                # What CI says now is of this run only if the run knew no better.
+                environ = {} if run.commit.get("branch") else os.environ
+                placed = replace(run, commit=graph.placed(run.commit, Path.cwd(), environ))
                 history.add(placed, samples=not options.no_samples)
             print(f"{path}: {'stored already' if known else f'{len(run.cases)} cases of {run.started[:10]} stored'}")
         print(f"history: {history.name}")

@@ -18,6 +18,7 @@ import numpy.typing as npt
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from perfguard.document import EXACT_KINDS
 from perfguard.history import reading, schema
 from perfguard.history.model import ChangePoint
 from perfguard.stats import steps
@@ -124,7 +125,8 @@ def _of_series(
 ) -> Iterator[ChangePoint]:
     median = figures.median[rows]
     values, divisor = levels(series.kind, median, figures.fastest[rows], figures.reference[rows])
-    found = steps.find_steps(values, alpha=alpha, smallest=smallest)
+    # An exact figure has no noise to hide in: one more byte is a change.
+    found = steps.find_steps(values, alpha=alpha, smallest=0.0 if series.kind in EXACT_KINDS else smallest)
     for index, step in enumerate(found):
         left = found[index - 1].at if index else 0
         right = found[index + 1].at if index + 1 < len(found) else len(runs)

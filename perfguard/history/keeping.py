@@ -5,7 +5,7 @@ Nothing here may fail a run: its figures are decided, and a database is not wort
 
 from __future__ import annotations
 
-import importlib.util
+import importlib.metadata
 import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -35,8 +35,12 @@ class Kept:
 
 
 def installed() -> bool:
-    """Whether the extra `history` is installed. Imports nothing."""
-    return all(importlib.util.find_spec(name) is not None for name in ("sqlalchemy", "alembic"))
+    """Whether what the extra `history` needs is installed, at versions that serve. Imports none of it."""
+    try:
+        versions = [importlib.metadata.version(name) for name in ("sqlalchemy", "alembic")]
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return int(versions[0].partition(".")[0]) >= 2
 
 
 def keep(run: Run, target: str | Path, root: Path, document: Path | None, *, samples: bool = True) -> Kept:

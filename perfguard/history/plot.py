@@ -15,7 +15,7 @@ _BRAILLE = 0x2800
 _BITS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
 _ROWS, _COLUMNS = 4, 2
 # How far, in widths of the middle nine tenths, points may lie out before they are drawn at the edge.
-_REACH = 1.5
+_REACH = 0.5
 
 
 def plot(

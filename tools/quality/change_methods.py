@@ -1,8 +1,8 @@
 """Ways to find change points, one function each: perfguard's, and other libraries' where they are installed.
 
 Each takes times, shape (n,), and gives the indices at which a new level begins. Other libraries are used as their
-documentation advises, on the same log scale. Install apache-otava and ruptures into an environment of its own: the former
-pins numpy to one minor version.
+documentation advises, on the same log scale. Install apache-otava and ruptures into an environment of its own: the
+former pins numpy to one minor version.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def otava(times: Array) -> list[int]:
     """apache-otava's defaults: windows of 50, p below 0.001, and no smallest change."""
     from otava.analysis import compute_change_points
 
-    found, _weak = compute_change_points(np.log(times) + 10, window_len=50, max_pvalue=0.001, min_magnitude=0.0)
+    found, _weak = compute_change_points(list(np.log(times) + 10), window_len=50, max_pvalue=0.001, min_magnitude=0.0)
     return [int(point.index) for point in found]
 
 
@@ -37,7 +37,7 @@ def otava_original(times: Array) -> list[int]:
     """apache-otava's E-divisive with permutations, as in MongoDB's use of it."""
     from otava.analysis import compute_change_points_orig
 
-    found, _weak = compute_change_points_orig(np.log(times) + 10, max_pvalue=0.001)
+    found, _weak = compute_change_points_orig(list(np.log(times) + 10), max_pvalue=0.001)
     return [int(point.index) for point in found]
 
 

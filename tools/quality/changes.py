@@ -118,8 +118,8 @@ def measured(method: Method, scale: float, points: int, *, quick: bool) -> list[
             ]
     if not quick:
         for kind in NOISES:
-            rows.append({"shape": "watched", "noise": kind, "n": 300, **watched(method, kind, max(4, int(40 * scale)))})
-            rows.append({"shape": "delay", "noise": kind, "n": 200, **delays(method, kind, max(20, int(200 * scale)))})
+            rows.append({"shape": "watched", "noise": kind, "n": 300, **watched(method, kind, max(4, int(20 * scale)))})
+            rows.append({"shape": "delay", "noise": kind, "n": 200, **delays(method, kind, max(20, int(100 * scale)))})
     return rows
 
 

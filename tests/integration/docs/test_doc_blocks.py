@@ -35,6 +35,7 @@ NOT_RUN = {
     "docs/coming-from.md": 3,
     "docs/dashboard.md": 1,
     "docs/duet.md": 1,
+    "docs/history.md": 3,
     "docs/ladder.md": 2,
     "docs/overhead.md": 1,
     "docs/overlap.md": 2,

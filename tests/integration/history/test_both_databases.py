@@ -50,13 +50,14 @@ def test_a_run_comes_back_as_it_was_stored_once_and_its_samples_bit_by_bit(targe
 def test_the_migrations_make_the_tables_that_the_code_describes(target: str) -> None:
     """Alembic finds no difference between a migrated database and `perfguard.history.schema`."""
     with open_history(target) as history, history.database.reading() as connection:
-        assert compare_metadata(MigrationContext.configure(connection), schema.metadata) == []
+        context = MigrationContext.configure(connection, opts={"version_table": schema.VERSION_TABLE})
+        assert compare_metadata(context, schema.metadata) == []
 
 
 def test_a_newer_schema_is_refused_with_what_to_do(target: str) -> None:
     """A database that a newer perfguard wrote is not touched."""
     with open_history(target) as history, history.database.writing() as connection:
-        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9000'")
+        connection.exec_driver_sql(f"UPDATE {schema.VERSION_TABLE} SET version_num = '9000'")
     with pytest.raises(HistoryError, match=r"9000.*newer perfguard"):
         open_history(target)
 
