@@ -18,9 +18,11 @@ from perfguard import __version__
 from perfguard.commands import (
     baseline,
     bisect,
+    ci,
     compare,
     dashboard,
     diagnose,
+    doctor,
     history,
     importing,
     ladder,
@@ -41,9 +43,11 @@ examples:
   perfguard compare before.json now.json         what changed between two runs, and in which phase
   perfguard report run.json --report html=x.html a page to read, a trace, a file for another tool
   perfguard bisect v1.2 main -- CASE             which commit made a case slower, and in which phase
+  perfguard ci gate tests/perf                   in CI: a change against its merge base, with summary and comment
   perfguard baseline accept now.json             make a run part of the baselines
   perfguard history changes                      where a trend broke, over months of runs
   perfguard diagnose transport                   where the time of a transport goes, and what to do about it
+  perfguard doctor --limit 5%                    how small a change this machine can tell, and what would help
   perfguard ladder --endpoint URL --model M      what a running server's clients see: tokens/s, latencies
   perfguard overlap trace.json.gz                what ran at once in a profiler's trace, and what stood idle
   perfguard dashboard                            watch a run live, or replay a recording
@@ -51,7 +55,7 @@ examples:
 exit status: 0 fine; 1 something got slower; 2 interrupted; 4 a bad option or an unreadable file
 """
 
-COMMANDS = (baseline, bisect, compare, history, importing, ladder, machine, overlap, report)
+COMMANDS = (baseline, bisect, ci, compare, doctor, history, importing, ladder, machine, overlap, report)
 # Their arguments belong to whoever provides the verb, `--help` included.
 PLUGGED = {"diagnose": diagnose, "dashboard": dashboard}
 

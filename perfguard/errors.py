@@ -70,6 +70,10 @@ class DuetError(PerfguardError):
     """The other revision cannot be checked out, imported or talked to; the culprit names the revision or worker."""
 
 
+class CiError(PerfguardError):
+    """CI does not give what a gate needs: a base commit, a payload that makes sense, an API that answers."""
+
+
 class InterruptedRun(PerfguardError):  # noqa: N818 - an ending, not a fault
     """The run was stopped before its end."""
 

@@ -74,7 +74,9 @@ OPTIONS = (
     ),
     Option("record", "record all events to PATH (.pgrun)", metavar="PATH"),
     Option("strict", "a metric without baseline fails the gate", "flag"),
-    Option("fail_on", "verdicts that fail the gate: slower,noisy,missing", metavar="VERDICTS", default="slower"),
+    Option(
+        "fail_on", "verdicts that fail the gate: slower,noisy,missing, or none", metavar="VERDICTS", default="slower"
+    ),
     Option("case_seconds", "time budget per case, in seconds (default: the profile's)", metavar="S"),
     Option("against", "compare with git revision REV: both measured in turn (duet)", metavar="REV"),
     Option("against_path", "compare with the checkout in DIR", metavar="DIR"),
