@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-EXTRAS ?= suites,tui,dev
+EXTRAS ?= suites,tui,docs,dev
 ARGS ?=
 # Tests and runs start hundreds of interpreters: without bytecode each compiles the framework anew (a fifth of its time).
 unexport PYTHONDONTWRITEBYTECODE
@@ -12,7 +12,7 @@ WORKERS ?= 2
 .DEFAULT_GOAL := help
 QUALITY ?=
 QUALITY_VENV ?= .venv-quality
-.PHONY: help venv perf test lint dashboard bench-dashboard bench-history change-quality baselines quality goals long bisect kills gemm-exact docs-pictures clean
+.PHONY: help venv perf test lint dashboard bench-dashboard bench-history change-quality baselines quality goals long bisect docs reference kills gemm-exact clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -72,6 +72,12 @@ goals: $(STAMP)  ## the transport's goals table, measured at length
 bisect: $(STAMP)  ## a bisect of 64 commits with an 8 % slowdown, measured for real (some minutes)
 	$(BIN)/python tools/quality/bisect_history.py $(ARGS)
 
+docs: $(STAMP)  ## build the documentation site into build/site (Python 3.11 on); warnings are errors
+	$(BIN)/python -m zensical build --strict
+
+reference: $(STAMP)  ## write the reference page from the code's own tables
+	$(BIN)/python tools/reference.py
+
 kills: $(STAMP)  ## sixty kills of a transport peer at random moments
 	$(BIN)/python -m perfguard_suites.transport.kill_test --kills 60
 
@@ -79,4 +85,4 @@ gemm-exact: $(STAMP)  ## the simulator's GEMM search against the plain loop on w
 	$(BIN)/python tools/gemm_exact.py $(ARGS)
 
 clean:  ## remove the environment and all that was built
-	rm -rf $(VENV) $(QUALITY_VENV) build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache perf.pgrun
+	rm -rf $(VENV) $(QUALITY_VENV) build dist .cache .pytest_cache .mypy_cache .ruff_cache .import_linter_cache perf.pgrun

@@ -42,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if not command:
             print("error: nothing after --: name the command to start", file=sys.stderr)
             return OptionError.exit_status
-    options = _parser().parse_args(arguments)
+    options = build_parser().parse_args(arguments)
     try:
         _check(options, command)
         if options.web is not None:
@@ -53,7 +53,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return error.exit_status
 
 
-def _parser() -> argparse.ArgumentParser:
+def build_parser() -> argparse.ArgumentParser:
+    """The options; `-h` tells them."""
     parser = argparse.ArgumentParser(
         prog="perfguard dashboard",
         description="Show a run: live, recorded, or started here with -- COMMAND.",

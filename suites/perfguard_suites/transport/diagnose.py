@@ -35,7 +35,7 @@ def main(argv: list[str]) -> int:
 
     Raises `OptionError` and the channel's errors, which the command line turns into exit statuses.
     """
-    options = _parser().parse_args(argv)
+    options = build_parser().parse_args(argv)
     diagnosis = diagnose(
         options.endpoint,
         tokens=options.tokens,
@@ -69,7 +69,8 @@ def diagnose(
     return diagnose_target(target, tokens=tokens, round_count=rounds, timeout_s=timeout_s, progress=progress)
 
 
-def _parser() -> argparse.ArgumentParser:
+def build_parser() -> argparse.ArgumentParser:
+    """The options; `-h` tells them."""
     parser = _Parser(
         prog=PROGRAM,
         description="Which transport is really in use, where its time goes, what would help.",
