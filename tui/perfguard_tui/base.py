@@ -9,6 +9,8 @@ from typing import Any
 
 from textual.app import App, ComposeResult
 from textual.containers import Horizontal
+from textual.geometry import Size
+from textual.screen import Screen
 from textual.widget import Widget
 from textual.widgets import Input
 
@@ -86,6 +88,9 @@ class DashboardBase(App[None]):
         self._feed = feed
         self._heard_s = time.monotonic()
         self._drawn: tuple[Any, ...] = ()
+        self._shape: tuple[Size, ...] = ()
+        self._laid_out_for = Size(0, 0)
+        self._ground: Screen[Any] | None = None  # the dashboard's own screen, whatever lies over it
         self._bar_drawn: tuple[Any, ...] = ()
         self._said, self._said_s = "", 0.0
         self._raw: tuple[tuple[str, int] | None, tuple[Mapping[str, Any], ...]] = (None, ())
@@ -103,6 +108,7 @@ class DashboardBase(App[None]):
             Horizontal(self._chart, self._log_view, id="lower"),
         )
         self._page = Horizontal(self._main, self._side, id="page")
+        self._panes = (self._table, self._left, self._right, self._chart, self._log_view, self._page)
         self._input = Input(id="filter", placeholder="regex !word status:slower delta:>5% phase:pack suite: n:")
         for theme in THEMES:
             self.register_theme(theme)
@@ -125,19 +131,36 @@ class DashboardBase(App[None]):
         """Begin to tick."""
         self.lay_out()
         self._table.focus()
+        self._ground = self.screen
+        self._ground.screen_layout_refresh_signal.subscribe(self, self._laid_out)
         self.set_interval(TICK_S, self.tick)
         self.call_after_refresh(self.tick)
 
-    def on_resize(self) -> None:
-        """Lay the parts out for the new size, once it is in force."""
-        self.call_after_refresh(self._resized)
+    def _laid_out(self, _: Screen[Any]) -> None:
+        """Every part has its size: what was drawn for other sizes is drawn again.
 
-    def _resized(self) -> None:
-        self.lay_out()
-        self.call_after_refresh(self.draw)
+        A terminal's new size comes to the app first and to the screen and its parts some milliseconds later; what is
+        drawn in between is drawn for the old ones.
+        """
+        if self.fits:
+            return
+        if self.size != self._laid_out_for:
+            self.lay_out()  # which leads here again
+        else:
+            self.draw()
+
+    @property
+    def fits(self) -> bool:
+        """Whether what was drawn last was drawn for the sizes that the terminal and all parts have now."""
+        ground = self._ground is None or self._ground.outer_size == self.size
+        return ground and self.size == self._laid_out_for and self._shape == self._shape_now()
+
+    def _shape_now(self) -> tuple[Size, ...]:
+        return (self.size, *(pane.outer_size for pane in self._panes if pane.display))
 
     def lay_out(self) -> None:
         """Show the parts that the page has room for; a zoomed pane has all of it."""
+        self._laid_out_for = self.size
         state, (width, height) = self.state, self.size
         enough = width >= LEAST_SIZE[0] and height >= LEAST_SIZE[1]
         tables, zoomed = enough and state.page in ("live", "replay"), state.zoomed
@@ -165,6 +188,8 @@ class DashboardBase(App[None]):
     def tick(self) -> None:
         """Take what has come since the last tick; draw if anything that is shown has changed."""
         begin_s = time.thread_time()
+        if self.size != self._laid_out_for:
+            self.lay_out()
         if not self.state.paused:
             run = self._store.snapshot(self._on_screen())
             if run is not self.run_shown:
@@ -176,7 +201,7 @@ class DashboardBase(App[None]):
             self._said, self._drawn = "", ()
         feed = self._feed
         replay = (feed.at_s, feed.playing, feed.pace, feed.extent) if isinstance(feed, ReplayFeed) else ()
-        shown = (id(self.run_shown), feed.status, self.size, replay)
+        shown = (id(self.run_shown), feed.status, self._shape_now(), replay)
         if shown != self._drawn:
             self.draw()
             self._drawn = shown
@@ -193,6 +218,7 @@ class DashboardBase(App[None]):
 
     def draw(self) -> None:
         """Show the snapshot; each widget refreshes only if what it shows has changed."""
+        self._shape = self._shape_now()
         width, height = self.size
         if width < LEAST_SIZE[0] or height < LEAST_SIZE[1]:
             self._bar_drawn = ()
@@ -233,9 +259,9 @@ class DashboardBase(App[None]):
         self._draw_detail(case)
         if self._lower.display:
             chart = self._chart
-            chart_size = chart.scrollable_content_region.size
+            chart_size = chart.outer_size
             chart.show(draw_samples(case, chart_size.width - 1, chart_size.height, log=self.state.log_axis))
-            log = self._log_view.scrollable_content_region.size
+            log = self._log_view.outer_size
             rows = 500 if self.state.zoomed == "log" else log.height
             self._log_view.show(draw_log(run, log.width - 1, rows))
         if self._scrub.display:
@@ -270,12 +296,12 @@ class DashboardBase(App[None]):
             return
         alone = not right.display
         if left.display:
-            left.show(draw_left(case, left.scrollable_content_region.width - 1, alone=alone))
+            left.show(draw_left(case, left.outer_size.width - 1, alone=alone))
         if not alone:
-            right.show(draw_right(case, right.scrollable_content_region.width - 1))
+            right.show(draw_right(case, right.outer_size.width - 1))
 
     def _draw_page(self, run: RunView, case: CaseView | None) -> None:
-        region = self._page.region.size
+        region = self._page.outer_size
         drawn = draw_page(
             Scene(
                 run=run,

@@ -13,6 +13,7 @@ from pathlib import Path
 import event_story
 import pytest
 from event_story import CASES
+from screens import press, screen_of, settle
 from textual.pilot import Pilot
 
 from perfguard import baselines, document
@@ -41,24 +42,6 @@ class Still(Feed):
     def __init__(self, store: Store) -> None:
         super().__init__(store)
         self.status = FeedStatus("finished")
-
-
-def screen_of(app: Dashboard) -> str:
-    """The text on the screen, line by line."""
-    return "\n".join(strip.text.rstrip() for strip in app.screen._compositor.render_strips())
-
-
-async def settle(app: Dashboard, pilot: Pilot[None]) -> None:
-    await pilot.pause()
-    app.tick()
-    await pilot.pause()
-
-
-async def press(app: Dashboard, pilot: Pilot[None], *keys: str) -> str:
-    for key in keys:
-        await pilot.press(key)
-        await settle(app, pilot)
-    return screen_of(app)
 
 
 def use(make: Callable[[], Dashboard], using: Use, size: tuple[int, int] = (120, 40)) -> None:
