@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from textual.app import SystemCommand
@@ -13,16 +13,15 @@ from textual.widgets import Input
 from perfguard.errors import PerfguardError
 from perfguard_tui import export, query
 from perfguard_tui.actions import short_name
-from perfguard_tui.base import DashboardBase
-from perfguard_tui.comparing import Compared, Comparison, own_comparison
+from perfguard_tui.comparing import Compared, own_comparison
 from perfguard_tui.draw.history_page import bisect_command
 from perfguard_tui.draw.live import headline_series
-from perfguard_tui.feed import Feed
 from perfguard_tui.known import Known
 from perfguard_tui.palette import THEMES
 from perfguard_tui.replaying import PACES, ReplayFeed
+from perfguard_tui.runs import RunsDashboard
 from perfguard_tui.selection import moved, next_regression
-from perfguard_tui.store import Store
+from perfguard_tui.sources import Source
 from perfguard_tui.views import CaseView
 from perfguard_tui.widgets.case_table import CaseTable
 from perfguard_tui.widgets.choice_screen import ChoiceScreen
@@ -30,20 +29,18 @@ from perfguard_tui.widgets.help_screen import HelpScreen
 from perfguard_tui.widgets.lines_view import LinesView
 
 
-class Dashboard(DashboardBase):
-    """Seven pages of one run. Read-only unless `accept_into` names a folder of baselines."""
+class Dashboard(RunsDashboard):
+    """Seven pages of one run out of those that are open. Read-only unless `accept_into` names a folder of baselines."""
 
     def __init__(
         self,
-        store: Store,
-        feed: Feed,
+        sources: Sequence[Source],
         *,
         known: Known | None = None,
-        comparison: Comparison | None = None,
         keys: Mapping[str, str] | None = None,
         accept_into: Path | None = None,
     ) -> None:
-        super().__init__(store, feed, known=known, comparison=comparison, keys=keys)
+        super().__init__(sources, known=known, keys=keys)
         self._accept_into = accept_into
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:  # noqa: ARG002 - Textual\'s signature

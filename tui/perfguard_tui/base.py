@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from textual.app import App, ComposeResult
@@ -23,14 +23,12 @@ from perfguard_tui.draw.live import draw_samples, headline_series
 from perfguard_tui.draw.log import draw_log
 from perfguard_tui.draw.run_bar import run_bar
 from perfguard_tui.draw.scrub import draw_scrub
-from perfguard_tui.feed import Feed
 from perfguard_tui.known import Known
 from perfguard_tui.pages import Scene, draw_page
 from perfguard_tui.palette import THEMES, first_theme
 from perfguard_tui.replaying import ReplayFeed, find_round
 from perfguard_tui.selection import chosen, filtered, ordered, windowed
-from perfguard_tui.state import State
-from perfguard_tui.store import Store
+from perfguard_tui.sources import Source
 from perfguard_tui.views import CaseView, RunView
 from perfguard_tui.widgets.case_table import CaseTable
 from perfguard_tui.widgets.lines_view import LineBar, LinesView
@@ -42,7 +40,10 @@ SAY_S = 4.0
 
 
 class DashboardBase(App[None]):
-    """Widgets, layout and drawing. `state` is all that the user chose; `run_shown` the snapshot on the screen."""
+    """Widgets, layout and drawing. `state` is all that the user chose; `run_shown` the snapshot on the screen.
+
+    `sources` are the open runs, the last of which is shown first.
+    """
 
     TITLE = "perfguard"
     CSS = """
@@ -69,23 +70,21 @@ class DashboardBase(App[None]):
 
     def __init__(
         self,
-        store: Store,
-        feed: Feed,
+        sources: Sequence[Source],
         *,
         known: Known | None = None,
-        comparison: Comparison | None = None,
         keys: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__()
-        self.state = State(page="replay") if isinstance(feed, ReplayFeed) and feed.playing else State()
+        self.sources = list(sources)
+        self.at = len(self.sources) - 1
+        self.state = self.source.state
         self.known = known or Known(None)
-        self.comparison = comparison
         self.doctor = Doctor()
         self.actions = remapped(keys or {})
         self.run_shown = RunView()
         self.rows: tuple[CaseView, ...] = ()
-        self._store = store
-        self._feed = feed
+        self._store, self._feed = self.source.store, self.source.feed
         self._heard_s = time.monotonic()
         self._drawn: tuple[Any, ...] = ()
         self._shape: tuple[Size, ...] = ()
@@ -113,6 +112,16 @@ class DashboardBase(App[None]):
         for theme in THEMES:
             self.register_theme(theme)
         self.theme = first_theme(os.environ)
+
+    @property
+    def source(self) -> Source:
+        """The run that is shown."""
+        return self.sources[self.at]
+
+    @property
+    def comparison(self) -> Comparison | None:
+        """The shown run against the one chosen as before, or None."""
+        return self.source.comparison
 
     def compose(self) -> ComposeResult:
         """The parts of the screen, from top to bottom; most are hidden on most pages."""
@@ -243,11 +252,12 @@ class DashboardBase(App[None]):
 
     def _draw_bar(self) -> None:
         second = int(self._elapsed_s())
-        shown = (id(self.run_shown), self._feed.status, second, self.size, self.state.paused)
+        which = f"{self.at + 1}/{len(self.sources)}" if len(self.sources) > 1 else ""
+        shown = (id(self.run_shown), self._feed.status, second, self.size, self.state.paused, which)
         if shown != self._bar_drawn:
             self._bar_drawn = shown
             width, paused = self.size.width, self.state.paused
-            self._bar.show(run_bar(self.run_shown, self._feed.status, second, width, paused=paused))
+            self._bar.show(run_bar(self.run_shown, self._feed.status, second, width, paused=paused, which=which))
 
     def _draw_tables(self, run: RunView, case: CaseView | None, width: int) -> None:
         empty = "no case matches the filter" if run.cases else "waiting for the first event"

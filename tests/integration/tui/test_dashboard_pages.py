@@ -28,6 +28,7 @@ from perfguard_tui.feed import Feed, FeedStatus
 from perfguard_tui.known import Known
 from perfguard_tui.palette import THEMES
 from perfguard_tui.replaying import ReplayFeed
+from perfguard_tui.sources import Source
 from perfguard_tui.state import PAGES
 from perfguard_tui.store import Store
 
@@ -76,7 +77,7 @@ def _dashboard(folder: Path, run: document.Run) -> Dashboard:
     store = Store()
     store.apply_all(event_story.events())
     comparison = compare(run, document_of(store.snapshot()), "before.json", "now.json")
-    app = Dashboard(store, Still(store), known=Known(folder), comparison=comparison)
+    app = Dashboard([Source("", store, Still(store), comparison=comparison)], known=Known(folder))
     app.theme = THEMES[0].name
     reading = Reading(busy=0.5, load=(1.0, 2.0, 3.0), cpus=2, others=(Busy(4711, "cc1plus", 0.9),), clock_s=4e-8)
     app.doctor.readings.extend([reading, reading])
@@ -194,7 +195,8 @@ def test_a_baseline_is_accepted_only_where_that_was_allowed(tmp_path: Path, allo
     def make() -> Dashboard:
         store = Store()
         store.apply_all(event_story.events(CASES[:9]))
-        return Dashboard(store, Still(store), known=Known(tmp_path), accept_into=tmp_path if allowed else None)
+        source = Source("", store, Still(store))
+        return Dashboard([source], known=Known(tmp_path), accept_into=tmp_path if allowed else None)
 
     assert set(counts()) == {3}
     use(make, using)
@@ -226,7 +228,7 @@ def test_a_recording_is_scrubbed_windowed_and_played(recording: Path) -> None:
         feeds.append(ReplayFeed(store, recording))
         feeds[0].start()
         feeds[0].join()
-        return Dashboard(store, feeds[0])
+        return Dashboard([Source("", store, feeds[0])])
 
     async def using(app: Dashboard, pilot: Pilot[None]) -> None:
         (feed,) = feeds
@@ -318,6 +320,6 @@ def test_hostile_frames_leave_a_screen() -> None:
     def make() -> Dashboard:
         store = Store()
         store.apply_all(events)
-        return Dashboard(store, Still(store))
+        return Dashboard([Source("", store, Still(store))])
 
     use(make, using)

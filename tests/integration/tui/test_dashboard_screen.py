@@ -16,6 +16,7 @@ from perfguard.events.schema import Event
 from perfguard_tui import screenshot
 from perfguard_tui.app import Dashboard
 from perfguard_tui.feed import Feed, FeedStatus
+from perfguard_tui.sources import Source
 from perfguard_tui.store import Store
 from perfguard_tui.widgets.case_table import CaseTable
 from perfguard_tui.widgets.help_screen import HelpScreen
@@ -36,7 +37,7 @@ def _use(events: list[Event], use: Use, size: tuple[int, int] = (120, 40), state
     async def run() -> None:
         store = Store()
         store.apply_all(events)
-        app = Dashboard(store, Quiet(store, state))
+        app = Dashboard([Source("", store, Quiet(store, state))])
         async with app.run_test(size=size) as pilot:
             await settle(app, pilot)
             await use(app, pilot)

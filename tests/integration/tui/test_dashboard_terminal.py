@@ -112,7 +112,7 @@ def test_waiting_for_a_run_is_said_and_left(runtime: Path) -> None:
         (["--endpoint", "tcp://10.0.0.1:5000"], "CURVE"),
         (["--speed", "2"], "--speed"),
         (["a.pgrun", "--speed", "0"], "--speed"),
-        (["a.pgrun", "--endpoint", "ipc:///x"], "choose one"),
+        (["a.json", "--speed", "2"], "--speed"),
         (["--"], "nothing after --"),
     ],
 )
