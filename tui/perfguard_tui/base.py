@@ -216,6 +216,7 @@ class DashboardBase(App[None]):
             self._drawn = shown
         elif self.size.width >= LEAST_SIZE[0]:  # the clock goes on
             self._draw_bar()
+            self._draw_running()
             return
         self.doctor.frames.append(time.thread_time() - begin_s)
 
@@ -306,9 +307,23 @@ class DashboardBase(App[None]):
             return
         alone = not right.display
         if left.display:
-            left.show(draw_left(case, left.outer_size.width - 1, alone=alone))
+            left.show(draw_left(case, left.outer_size.width - 1, alone=alone, now_s=self._now_s()))
         if not alone:
             right.show(draw_right(case, right.outer_size.width - 1))
+
+    def _draw_running(self) -> None:
+        """The lane of what runs goes on between events."""
+        case = self.run_shown.case(self.state.selected)
+        moving = case is not None and case.state == "running" and not self._feed.over and not self.state.paused
+        if moving and self._left.display and self._detail.display:
+            self._draw_detail(case)
+
+    def _now_s(self) -> float:
+        """Seconds since the run began, by the clock while it is live, by the replay's own where it is played."""
+        feed = self._feed
+        if isinstance(feed, ReplayFeed) and feed.playing:
+            return max(feed.at_s, self.run_shown.elapsed_s)
+        return self._elapsed_s()
 
     def _draw_page(self, run: RunView, case: CaseView | None) -> None:
         region = self._page.outer_size

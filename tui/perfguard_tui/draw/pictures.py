@@ -1,7 +1,7 @@
 """The suites' own pictures, out of what the run holds: curves over sizes, ladders of variants, lanes of one call.
 
-The dashboard knows no suite: cases of one test whose parameters are sizes make a curve, cases of one test that differ
-in one parameter make a ladder, spans on several lanes make a Gantt chart.
+The dashboard knows no suite: cases hand on pictures (`perfguard.pictures`), cases of one test whose parameters are
+sizes make a curve, cases that differ in one parameter make a ladder, spans on several lanes make a Gantt chart.
 """
 
 from __future__ import annotations
@@ -13,8 +13,10 @@ from typing import Any
 import numpy as np
 
 from perfguard.document import Metric
+from perfguard.pictures import Lanes, Picture, read
 from perfguard.units import format_value
 from perfguard_tui.draw.chart import Curve, Look, draw_chart
+from perfguard_tui.draw.exhibits import draw_lanes, draw_rungs
 from perfguard_tui.draw.page import Drawn, columns_of, joined
 from perfguard_tui.draw.waterfall import draw_waterfall
 from perfguard_tui.lines import Line, Span, crop, fit, fit_middle, line
@@ -26,6 +28,7 @@ _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(B|KiB|MiB|GiB|k|M)?")
 _FACTORS = {None: 1.0, "B": 1.0, "k": 1e3, "M": 1e6, "KiB": 2.0**10, "MiB": 2.0**20, "GiB": 2.0**30}
 _ROLES = ("lane0", "lane1", "lane2", "lane3", "slower", "faster")
 _MOST_LANES = 3
+_MOST_HANDED = 40
 
 
 def draw_pictures(run: RunView, width: int, height: int, *, log: bool) -> Drawn:
@@ -33,15 +36,22 @@ def draw_pictures(run: RunView, width: int, height: int, *, log: bool) -> Drawn:
     two = width >= TWO_COLUMNS_FROM
     left, right = columns_of(width) if two else (width - 1, width - 1)
     rows = max(12, min(20, height // 2))
+    handed = [draw_handed(case, picture, width) for case in run.cases for picture in read(case.extra)][:_MOST_HANDED]
     curves = [draw_curves(name, series, left, rows, log=not log) for name, series in curves_of(run)]
     ladders = [draw_ladder(name, steps, right) for name, steps in ladders_of(run)]
     lanes = [_lanes(case, right) for case in _with_lanes(run)[:_MOST_LANES]]
-    if not (curves or ladders or lanes):
+    if not (curves or ladders or lanes or handed):
         what = "no case of this run makes a picture: no sizes, no variants, no lanes"
         return Drawn([((f" {what}", "dim"),)])
-    if two and curves and (ladders or lanes):
+    if two and curves and (ladders or lanes) and not handed:
         return Drawn(joined(*curves), joined(*ladders, *lanes))
-    return Drawn(joined(*curves, *ladders, *lanes))
+    return Drawn(joined(*handed, *curves, *ladders, *lanes))
+
+
+def draw_handed(case: CaseView, picture: Picture, width: int) -> list[Line]:
+    """A picture that the case handed on, below its name."""
+    drawn = draw_lanes(picture, width - 1) if isinstance(picture, Lanes) else draw_rungs(picture, width - 1)
+    return [line((f" {case.name.removeprefix('test_')}", "bold"), (f"  {case.suite}", "dim")), *drawn]
 
 
 def size_of(value: Any) -> float | None:
