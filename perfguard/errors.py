@@ -36,6 +36,10 @@ class DocumentError(PerfguardError):
     """A run document (JSON) that is not one."""
 
 
+class HistoryError(PerfguardError):
+    """A history that cannot be opened, read or written; the culprit is its path, or its URL without the password."""
+
+
 class TraceError(PerfguardError):
     """A profiler's trace that cannot be read or makes no sense: truncated, of another format, clocks mixed."""
 

@@ -1,0 +1,259 @@
+"""Where the level of a series changed: steps, by a multi-scale scan that outliers and slow noise do not fool.
+
+Made of known parts: windows of all lengths and places (seeded binary segmentation: Kovács, Bühlmann, Li and Munk 2023,
+Biometrika 110), of which the shortest that shows a step wins (narrowest over threshold: Baranowski, Chen and Fryzlewicz
+2019, JRSS B 81), and noise that is told from differences, which steps do not disturb, with its correlation from run to
+run (Chakar, Lebarbier, Lévy-Leduc and Robin 2017, Bernoulli 23). All of it is array arithmetic: about a millisecond for
+a thousand points.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import numpy.typing as npt
+from scipy.special import stdtr, stdtrit
+
+Array = npt.NDArray[np.float64]
+
+SHORTEST = 3  # points on either side of a step: two that stray together are no new level
+FEWEST = 2 * SHORTEST
+CLIP = 3.0  # a point counts as at most so many sigma away from the median of its neighbourhood
+NEIGHBOURS = 7
+# How many independent looks a point of the scan is worth: fitted to series without a step (docs/history.md).
+LOOKS = 0.3
+INTERVAL = 0.95
+LOCATION = 0.99
+PRIOR_POINTS = 20.0  # how many points the whole series' noise is worth where a window has noise of its own
+DEGREES_PER_POINT = 0.4  # what an estimate of noise from differences is worth, beside one that knows the levels
+_TINY = 1e-9
+_LAGS = np.arange(1, 5)
+_RHOS = np.linspace(-0.2, 0.95, 116)
+_CURVES = 1 - _RHOS[None, :] ** _LAGS[:, None]
+_MOST_RHO = 0.95
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A step between the points `at - 1` and `at` of a series.
+
+    `size`: the new level minus the old one, [`low`, `high`] its 95 % interval. The step lies after the point `first`
+    and not after the point `last`, at 99 %. `chance`: of such a step anywhere in a series of that length and noise
+    without any. `before` and `after` are the levels.
+    """
+
+    at: int
+    first: int
+    last: int
+    size: float
+    low: float
+    high: float
+    chance: float
+    before: float
+    after: float
+
+
+@dataclass(frozen=True, slots=True)
+class Noise:
+    """The noise of a series: `sigma` of one point, `rho` the correlation from point to point."""
+
+    sigma: float
+    rho: float
+    degrees: float
+
+
+def find_steps(values: npt.ArrayLike, *, alpha: float = 0.01, smallest: float = 0.0) -> list[Step]:
+    """The steps in `values`, shape (n,), in order; on the log scale sizes are log ratios.
+
+    `alpha`: the chance of finding any in a series without one. Steps smaller than `smallest` are left out. Series of
+    fewer than `FEWEST` points have none. Raises ValueError on values that are not finite.
+    """
+    y = np.asarray(values, dtype=np.float64).ravel()
+    if not np.isfinite(y).all():
+        raise ValueError("values must be finite")
+    if y.size < FEWEST or np.ptp(y) == 0:
+        return []
+    noise = noise_of(y)
+    x = _clipped(y, noise.sigma)
+    scan = _Scan(x, noise)
+    threshold = float(stdtrit(noise.degrees, 1 - alpha / (2 * LOOKS * y.size)))
+    places = _weeded(scan, _narrowest(scan, threshold), threshold)
+    if not places:
+        return []
+    steps = (_step(scan, left, at, right) for left, at, right in _between(places, y.size))
+    return [step for step in steps if abs(step.size) >= smallest]
+
+
+def noise_of(y: Array) -> Noise:
+    """The noise of a series, shape (n,), n >= FEWEST, from the mean squares of differences k = 1 to 4 points apart.
+
+    For noise that keeps the share rho from point to point these are 2 sigma^2 (1 - rho^k); rho is the best fit. Large
+    differences count as 4 sigma, so that steps and outliers add little. Half a standard error is added to rho: taking
+    slow noise for white is what makes false alarms.
+    """
+    differences = [y[lag:] - y[:-lag] for lag in _LAGS]
+    first = np.abs(differences[0])
+    usual = max(1.4826 * float(np.median(first)), float(np.quantile(first, 0.9)) / 1.645)
+    usual = max(usual, _TINY * max(1.0, float(np.abs(y).max())))
+    usual = math.sqrt(float(np.mean(np.minimum(first, 3.5 * usual) ** 2))) or usual
+    squares = np.array(
+        [
+            float(np.mean(np.minimum(np.abs(d), 4 * usual * reach) ** 2))
+            for d, reach in zip(differences, (1.0, 1.2, 1.3, 1.35), strict=True)
+        ]
+    )
+    scale = squares @ _CURVES / (_CURVES**2).sum(axis=0)
+    misfit = ((squares[:, None] - scale * _CURVES) ** 2).sum(axis=0)
+    rho = min(max(float(_RHOS[misfit.argmin()]), 0.0) + 0.5 / math.sqrt(y.size), _MOST_RHO)
+    sigma = max(math.sqrt(squares[0] / (2 * (1 - rho))), _TINY * max(1.0, float(np.abs(y).max())))
+    return Noise(sigma, rho, max(2.0, DEGREES_PER_POINT * y.size))
+
+
+def _clipped(y: Array, sigma: float) -> Array:
+    """The series with what strays from its neighbours pulled in: a lone outlier is no level."""
+    half = NEIGHBOURS // 2
+    padded = np.concatenate([np.full(half, np.nan), y, np.full(half, np.nan)])
+    windows = np.lib.stride_tricks.sliding_window_view(padded, NEIGHBOURS)
+    middle = np.empty_like(y)
+    middle[half:-half] = np.median(windows[half:-half], axis=1)
+    for edge in (*range(half), *range(y.size - half, y.size)):
+        middle[edge] = np.median(y[max(0, edge - half) : edge + half + 1])
+    return np.clip(y, middle - CLIP * sigma, middle + CLIP * sigma)
+
+
+class _Scan:
+    """A series prepared so that any window's step is a few look-ups in running sums."""
+
+    def __init__(self, x: Array, noise: Noise) -> None:
+        self.points = x.size
+        self.noise = noise
+        centred = x - np.median(x)
+        self.origin = float(np.median(x))
+        self.sums = np.concatenate([[0.0], np.cumsum(centred)])
+        squares = np.minimum(np.diff(centred) ** 2, 32 * noise.sigma**2 * (1 - noise.rho)) / (2 * (1 - noise.rho))
+        self.squares = np.concatenate([[0.0, 0.0], np.cumsum(squares)])
+        self.spread = _spread_of_means(x.size, noise.rho)
+
+    def sd(self, start: npt.NDArray[np.intp], stop: npt.NDArray[np.intp]) -> Array:
+        """The noise of one point in the windows [start, stop): the series', or their own where that is more."""
+        points = stop - start
+        own = self.squares[stop] - self.squares[start + 1]
+        variance = (PRIOR_POINTS * self.noise.sigma**2 + own) / (PRIOR_POINTS + points - 1)
+        return np.asarray(np.sqrt(np.maximum(variance, self.noise.sigma**2)))
+
+    def differences(
+        self, start: npt.NDArray[np.intp], at: npt.NDArray[np.intp], stop: npt.NDArray[np.intp]
+    ) -> tuple[Array, Array]:
+        """Mean of [at, stop) minus mean of [start, at), and its standard error for noise of one sigma."""
+        left, right = at - start, stop - at
+        sums = self.sums
+        size = (sums[stop] - sums[at]) / right - (sums[at] - sums[start]) / left
+        return np.asarray(size), np.asarray(np.sqrt(self.spread[left] + self.spread[right]))
+
+    def windows(self) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp], npt.NDArray[np.intp], Array]:
+        """Of each window of the scan: start, stop, its most likely step, and how many standard errors that has."""
+        found = []
+        for length, starts in _layers(self.points):
+            offsets = np.arange(SHORTEST, length - SHORTEST + 1)
+            begin = starts[:, None]
+            size, error = self.differences(begin, begin + offsets, begin + length)
+            scores = np.abs(size) / error
+            best = scores.argmax(axis=1)
+            score = scores[np.arange(starts.size), best] / self.sd(starts, starts + length)
+            found.append((starts, starts + length, starts + offsets[best], score))
+        begins, stops, places, scored = (np.concatenate(column) for column in zip(*found, strict=True))
+        return begins, stops, places, scored
+
+    def scores(self, start: int, stop: int) -> tuple[npt.NDArray[np.intp], Array]:
+        """Each place of a step in [start, stop) with its score, signed; none if the window is too short."""
+        at = np.arange(start + SHORTEST, stop - SHORTEST + 1)
+        ends = np.array([start]), np.array([stop])
+        size, error = self.differences(ends[0], at, ends[1])
+        return at, size / (error * self.sd(*ends))
+
+
+def _spread_of_means(points: int, rho: float) -> Array:
+    """The variance of the mean of 1, 2, ... points of noise with sigma 1 and correlation rho; [0] is of none."""
+    count = np.arange(1, points + 1, dtype=np.float64)
+    inflation = (1 + rho) / (1 - rho) - 2 * rho * (1 - rho**count) / (count * (1 - rho) ** 2)
+    return np.concatenate([[np.inf], inflation / count])
+
+
+@lru_cache(maxsize=64)
+def _layers(points: int) -> tuple[tuple[int, npt.NDArray[np.intp]], ...]:
+    """Windows over a series: lengths that double, each overlapping half of the next, and one that ends at the end."""
+    layers = []
+    length = FEWEST
+    while length < points:
+        starts = np.arange(0, points - length + 1, length // 2)
+        layers.append((length, np.union1d(starts, points - length)))
+        length *= 2
+    return (*layers, (points, np.array([0])))
+
+
+def _narrowest(scan: _Scan, threshold: float) -> list[int]:
+    """Places of steps: the shortest window over the threshold first, then none that holds a place already found."""
+    start, stop, at, score = scan.windows()
+    over = score > threshold
+    start, stop, at, score = start[over], stop[over], at[over], score[over]
+    order = np.lexsort((-score, stop - start))
+    places: list[int] = []
+    while order.size:
+        place = int(at[order[0]])
+        places.append(place)
+        order = order[(start[order] >= place) | (stop[order] <= place)]
+    return sorted(places)
+
+
+def _weeded(scan: _Scan, places: list[int], threshold: float) -> list[int]:
+    """Each place moved to where its step is likeliest between its neighbours; the weakest dropped while it is weak."""
+    for _ in range(4 * len(places)):
+        if not places:
+            break
+        moved: list[int] = []
+        scores: list[float] = []
+        for place, stop in zip(places, [*places[1:], scan.points], strict=True):
+            start = moved[-1] if moved else 0
+            at, score = scan.scores(start, stop)
+            best = int(np.abs(score).argmax()) if at.size else 0
+            moved.append(int(at[best]) if at.size else place)
+            scores.append(float(abs(score[best])) if at.size else 0.0)
+        if scores and min(scores) < threshold:
+            del moved[scores.index(min(scores))]
+        elif moved == places:
+            break
+        places = moved
+    return places
+
+
+def _between(places: list[int], points: int) -> list[tuple[int, int, int]]:
+    """Each place with the ones before and after it, or the ends."""
+    return list(zip([0, *places[:-1]], places, [*places[1:], points], strict=True))
+
+
+def _step(scan: _Scan, left: int, at: int, right: int) -> Step:
+    """What is known of the step at a place between its neighbours."""
+    noise = scan.noise
+    ends = np.array([left]), np.array([right])
+    difference, error = scan.differences(ends[0], np.array([at]), ends[1])
+    size, se = float(difference[0]), float(error[0] * scan.sd(*ends)[0])
+    half = float(stdtrit(noise.degrees, 0.5 + INTERVAL / 2)) * se
+    chance = min(1.0, 2 * LOOKS * scan.points * float(stdtr(noise.degrees, -abs(size) / se)))
+    first, last = _range(scan, left, at, right)
+    before = scan.origin + float(scan.sums[at] - scan.sums[left]) / (at - left)
+    return Step(at, first, last, size, size - half, size + half, chance, before, before + size)
+
+
+def _range(scan: _Scan, left: int, at: int, right: int) -> tuple[int, int]:
+    """The points between which the step lies at LOCATION: those places that the likelihood does not rule out."""
+    places, scores = scan.scores(left, right)
+    if not places.size:
+        return at - 1, at
+    weights = np.exp((scores**2 - float((scores**2).max())) / 2)
+    order = np.argsort(-weights)
+    enough = int(np.searchsorted(np.cumsum(weights[order]), LOCATION * weights.sum())) + 1
+    likely = places[order[:enough]]
+    return int(min(likely.min(), at)) - 1, int(max(likely.max(), at))
