@@ -26,6 +26,7 @@ from perfguard.events.runtime_dir import default_endpoint, parse_endpoint
 from perfguard_tui.actions import keys_file, read_keys
 from perfguard_tui.feed import CommandFeed
 from perfguard_tui.known import Known
+from perfguard_tui.past import PastReader, default_target
 from perfguard_tui.settle import settle
 from perfguard_tui.sources import Source, open_file, open_live
 from perfguard_tui.store import Store
@@ -75,6 +76,11 @@ def _parser() -> argparse.ArgumentParser:
         default=Path("baselines"),
         metavar="DIR",
         help="stored process runs, for histories and case pages (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--history",
+        metavar="PATH|URL",
+        help="the history of runs for the history page (default: .perfguard/history.db, if it is there)",
     )
     parser.add_argument(
         "--allow-accept",
@@ -148,7 +154,7 @@ def _run(sources: Sequence[Source], options: argparse.Namespace) -> None:
 
     app = Dashboard(
         sources,
-        known=Known(options.baselines),
+        known=Known(options.baselines, past=PastReader(options.history or default_target())),
         keys=keys,
         accept_into=options.baselines if options.allow_accept else None,
     )
@@ -172,7 +178,7 @@ def _serve(options: argparse.Namespace) -> int:
     command += [str(path.resolve()) for path in options.files]
     for endpoint in options.endpoint:
         command += ["--endpoint", endpoint]
-    for name in ("speed", "against", "baselines"):
+    for name in ("speed", "against", "baselines", "history"):
         value = getattr(options, name)
         if value is not None:
             command += [f"--{name}", str(value.resolve() if isinstance(value, Path) else value)]

@@ -11,6 +11,7 @@ from textual.widget import Widget
 from textual.widgets import Input
 
 from perfguard.errors import PerfguardError
+from perfguard.history.model import ChangePoint
 from perfguard_tui import export, query
 from perfguard_tui.actions import short_name
 from perfguard_tui.comparing import Compared, own_comparison
@@ -18,6 +19,8 @@ from perfguard_tui.draw.history_page import bisect_command
 from perfguard_tui.draw.live import headline_series
 from perfguard_tui.known import Known
 from perfguard_tui.palette import THEMES
+from perfguard_tui.past import bisect_of
+from perfguard_tui.picture_file import finished
 from perfguard_tui.replaying import PACES, ReplayFeed
 from perfguard_tui.runs import RunsDashboard
 from perfguard_tui.selection import moved, next_regression
@@ -275,6 +278,8 @@ class Dashboard(RunsDashboard):
         self.push_screen(ChoiceScreen("copy", {key: f"{what}: {text}" for key, (what, text) in choices.items()}), copy)
 
     def _bisect_of(self, case: CaseView) -> str | None:
+        if changes := self._changes():
+            return bisect_of(changes[max(0, min(len(changes) - 1, self.state.cursor.get("history", 0)))], case.id)
         metric = case.headline
         stored = None if metric is None else self.known.metric(self.run_shown, case, metric.name, metric.kind)
         return None if stored is None else bisect_command(case, stored)
@@ -284,7 +289,7 @@ class Dashboard(RunsDashboard):
         if self.is_web:
             self.say("exports are written by a dashboard in a terminal")
             return
-        svg = self.export_screenshot(title=f"perfguard {self.run_shown.run_id}")
+        svg = finished(self.export_screenshot(title=f"perfguard {self.run_shown.run_id}"))
         choices = {"s": "SVG: this screen", "c": "CSV: the cases shown", "j": "JSON: the run", "h": "HTML: both"}
 
         def write(key: str | None) -> None:
@@ -361,14 +366,27 @@ class Dashboard(RunsDashboard):
 
     def _move(self, by: int) -> None:
         state = self.state
-        if state.page == "compare":
-            last = max(0, len(self._compare_rows()) - 1)
-            state.cursor["compare"] = max(0, min(last, state.cursor.get("compare", 0) + by))
+        rows = self._rows_to_choose()
+        if rows is not None:
+            state.cursor[state.page] = max(0, min(rows - 1, state.cursor.get(state.page, 0) + by))
             self.draw()
         elif isinstance(self.focused, LinesView):
             self.focused.scroll_relative(y=by, animate=False)
         else:
             self._select(moved(self.rows, state.selected, by))
+
+    def _rows_to_choose(self) -> int | None:
+        """How many rows the page has that a cursor goes over, None where it has none."""
+        if self.state.page == "compare":
+            return len(self._compare_rows())
+        changes = self._changes()
+        return len(changes) if self.state.page == "history" and changes else None
+
+    def _changes(self) -> tuple[ChangePoint, ...]:
+        """The change points of the selected case in the history of runs."""
+        case = self.run_shown.case(self.state.selected)
+        past = None if case is None else self.known.past_of(self.run_shown, case)
+        return () if past is None else past.changes
 
     def _compare_rows(self) -> tuple[Compared, ...]:
         return (self.comparison or own_comparison(self.run_shown)).rows

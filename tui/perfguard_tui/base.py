@@ -210,7 +210,7 @@ class DashboardBase(App[None]):
             self._said, self._drawn = "", ()
         feed = self._feed
         replay = (feed.at_s, feed.playing, feed.pace, feed.extent) if isinstance(feed, ReplayFeed) else ()
-        shown = (id(self.run_shown), feed.status, self._shape_now(), replay)
+        shown = (id(self.run_shown), feed.status, self._shape_now(), replay, self.known.past.version)
         if shown != self._drawn:
             self.draw()
             self._drawn = shown

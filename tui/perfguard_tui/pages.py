@@ -17,6 +17,7 @@ from perfguard_tui.draw.history_page import draw_history
 from perfguard_tui.draw.live import headline_series
 from perfguard_tui.draw.page import Drawn
 from perfguard_tui.draw.pictures import draw_pictures
+from perfguard_tui.draw.trend_page import draw_trend
 from perfguard_tui.feed import FeedStatus
 from perfguard_tui.known import Known
 from perfguard_tui.lines import crop
@@ -87,9 +88,16 @@ def _compare(scene: Scene, width: int, height: int) -> Drawn:
 
 def _history(scene: Scene, width: int, height: int) -> Drawn:
     case, stored = scene.case, None
+    past = None if case is None else scene.known.past_of(scene.run, case)
+    if case is not None and past is not None and past.trend is not None and past.trend.points:
+        cursor, log, run_id = scene.state.cursor.get("history", 0), scene.state.log_axis, scene.run.run_id
+        return draw_trend(case, case.headline, past, cursor, width, height, log=log, run_id=run_id)
+    problem = scene.known.problem or ("" if past is None else past.problem)
+    if past is None and scene.known.past.reading:
+        problem = "reading the history of runs"
     if case is not None and case.headline is not None:
         stored = scene.known.metric(scene.run, case, case.headline.name, case.headline.kind)
-    return draw_history(case, stored, scene.known.problem, width, height, log=scene.state.log_axis)
+    return draw_history(case, stored, problem, width, height, log=scene.state.log_axis)
 
 
 def _doctor(scene: Scene, width: int, height: int) -> Drawn:

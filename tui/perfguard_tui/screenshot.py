@@ -15,6 +15,8 @@ from perfguard.errors import PerfguardError
 from perfguard_tui.app import Dashboard
 from perfguard_tui.known import Known
 from perfguard_tui.palette import THEMES
+from perfguard_tui.past import PastReader
+from perfguard_tui.picture_file import finished
 from perfguard_tui.replaying import ReplayFeed
 from perfguard_tui.sources import open_file
 
@@ -30,6 +32,7 @@ async def take(
     theme: str = THEMES[0].name,
     against: Path | None = None,
     baselines: Path | None = None,
+    history: str | None = None,
     speed: float | None = None,
 ) -> str:
     """The SVG of the dashboard at `size` (columns, rows) after the whole of the files and then `keys`."""
@@ -41,7 +44,7 @@ async def take(
         source.feed.start()
         if speed is None:
             source.feed.join()
-    app = Dashboard(sources, known=Known(baselines))
+    app = Dashboard(sources, known=Known(baselines, past=PastReader(history)))
     app.theme = theme
     async with app.run_test(size=size) as pilot:
         await _rest(app, pilot)
@@ -52,8 +55,7 @@ async def take(
             await pilot.pause(1.05)
         await _rest(app, pilot)
         svg = app.export_screenshot(title="perfguard dashboard")
-    # Some renderers (librsvg) trim even the no-break spaces that cells are padded with unless told not to.
-    return svg.replace("<text ", '<text xml:space="preserve" ')
+    return finished(svg)
 
 
 async def _rest(app: Dashboard, pilot: Pilot[None]) -> None:
@@ -65,7 +67,7 @@ async def _rest(app: Dashboard, pilot: Pilot[None]) -> None:
         while time.monotonic() < deadline_s:
             feed = app.source.feed
             reading = isinstance(feed, ReplayFeed) and not feed.over and not feed.playing
-            if app.fits and not reading and not list(app.workers):
+            if app.fits and not reading and not list(app.workers) and not app.known.past.reading:
                 break
             await pilot.pause(0.02)
             app.tick()
@@ -80,6 +82,7 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--keys", default="", help="keys to press first, such as 'j,j,enter'")
     parser.add_argument("--against", type=Path, metavar="RUN", help="compare with this run: JSON or a recording")
     parser.add_argument("--baselines", type=Path, metavar="DIR", help="a folder of baselines")
+    parser.add_argument("--history", metavar="PATH|URL", help="a history of runs")
     parser.add_argument("--speed", type=float, metavar="X", help="replay at X times the pace, picture it under way")
     parser.add_argument("--theme", default=THEMES[0].name, choices=[theme.name for theme in THEMES])
     options = parser.parse_args(argv)
@@ -87,7 +90,7 @@ def main(argv: Sequence[str]) -> int:
     if not (columns.isdigit() and rows.isdigit()):
         parser.error(f"--size {options.size!r}: write it as 120x40")
     keys = [key for key in options.keys.split(",") if key]
-    how = {name: getattr(options, name) for name in ("theme", "against", "baselines", "speed")}
+    how = {name: getattr(options, name) for name in ("theme", "against", "baselines", "history", "speed")}
     try:
         svg = asyncio.run(take(options.files, (int(columns), int(rows)), keys, **how))
     except PerfguardError as error:
