@@ -105,7 +105,7 @@ def _doctor(scene: Scene, width: int, height: int) -> Drawn:
 
 
 def _pictures(scene: Scene, width: int, height: int) -> Drawn:
-    return draw_pictures(scene.run, width, height, log=scene.state.log_axis)
+    return draw_pictures(scene.run, width, height, log=scene.state.log_axis, selected=scene.state.selected)
 
 
 _PAGES: Mapping[str, Callable[[Scene, int, int], Drawn]] = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import os
 import random
@@ -85,41 +86,63 @@ def _dashboard(folder: Path, run: document.Run) -> Dashboard:
     return app
 
 
+SCREENS = [(page, (str(number),)) for number, page in enumerate(PAGES, 1)]
+SCREENS += [("sample", ("2", "l", "enter")), ("help", ("1", "question_mark")), ("copy", ("1", "y"))]
+
+
+def style_of(app: Dashboard) -> str:
+    """A digest of what the terminal is sent: every cell's text with its colours and weight."""
+    digest = hashlib.sha256()
+    for strip in app.screen._compositor.render_strips():
+        for segment in strip.simplify():
+            digest.update(f"{segment.text}|{segment.style}\n".encode())
+    return digest.hexdigest()[:16]
+
+
 @pytest.mark.parametrize("no_color", [False, True])
 @pytest.mark.parametrize("size", SIZES)
-def test_every_page_looks_as_it_was_looked_at(
+def test_every_screen_looks_as_it_was_looked_at(
     before: tuple[Path, document.Run], size: tuple[int, int], no_color: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One text for each page and size, the same in every theme and without colours: colour alone tells nothing.
+    """One text for each screen and size, the same in every theme and without colours: colour alone tells nothing.
 
-    `PERFGUARD_SNAPSHOTS=write` writes them anew; look at the difference, and at pictures, before you commit them.
+    What is sent besides the text is kept as a digest for each theme. `PERFGUARD_SNAPSHOTS=write` writes both anew; look
+    at the difference, and at pictures, before you commit them.
     """
     folder, run = before
     monkeypatch.chdir(folder.parent)
+    monkeypatch.delenv("NO_COLOR", raising=False)
     if no_color:
         monkeypatch.setenv("NO_COLOR", "1")
-    writing = os.environ.get("PERFGUARD_SNAPSHOTS") == "write" and not no_color
+    writing = os.environ.get("PERFGUARD_SNAPSHOTS") == "write"
+    digests: dict[str, str] = {}
     differing = []
 
     async def using(app: Dashboard, pilot: Pilot[None]) -> None:
         assert app.no_color == no_color
-        for number, page in enumerate(PAGES, 1):
-            app.state.trail.clear()
-            text = await press(app, pilot, str(number))
-            path = SNAPSHOTS / f"{page}-{size[0]}x{size[1]}.txt"
-            if writing:
+        for screen, keys in SCREENS:
+            text = await press(app, pilot, *keys)
+            path = SNAPSHOTS / f"{screen}-{size[0]}x{size[1]}.txt"
+            if writing and not no_color:
                 path.write_text(text + "\n", encoding="utf-8")
             if path.read_text(encoding="utf-8") != text + "\n":
-                differing.append((page, text))
-            if number in (1, 2) and not no_color:
-                for theme in THEMES[1:]:
-                    app.theme = theme.name
-                    await settle(app, pilot)
-                    assert screen_of(app) == text
-                app.theme = THEMES[0].name
+                differing.append((screen, text))
+            for theme in THEMES[:1] if no_color else THEMES:
+                app.theme = theme.name
+                await settle(app, pilot)
+                assert screen_of(app) == text
+                digests[f"{screen} {'NO_COLOR' if no_color else theme.name}"] = style_of(app)
+            app.theme = THEMES[0].name
+            await press(app, pilot, "escape", "escape", "escape")
+            app.state.trail.clear()
 
     use(lambda: _dashboard(Path("stored"), run), using, size)
-    assert not differing, "\n".join(f"--- {page}\n{text}" for page, text in differing)
+    assert not differing, "\n".join(f"--- {screen}\n{text}" for screen, text in differing)
+    assert len(set(digests.values())) == len(digests), "two screens or themes look alike"
+    path = SNAPSHOTS / f"styles-{size[0]}x{size[1]}{'-no-color' if no_color else ''}.json"
+    if writing:
+        path.write_text(json.dumps(digests, indent=1) + "\n", encoding="utf-8")
+    assert json.loads(path.read_text(encoding="utf-8")) == digests
 
 
 def test_from_the_regression_to_its_reason_and_out(

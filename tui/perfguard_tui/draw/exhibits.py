@@ -81,27 +81,29 @@ def draw_rungs(picture: Rungs, width: int) -> list[Line]:
     rungs = picture.rungs
     label = max(12, min(30, max(len(rung.name) for rung in rungs) + 1, width // 3))
     predicted = any(rung.predicted is not None for rung in rungs)
-    columns = 11 + 8 + (20 if predicted else 0)
+    told = [format_value(rung.measured, picture.unit, picture.kind) for rung in rungs]
+    value = max(10, min(18, max(map(len, told))))
+    columns = value + 1 + 8 + (21 if predicted else 0)
     room = max(6, width - label - columns - 2)
     most = max([rung.measured for rung in rungs] + [rung.predicted or 0.0 for rung in rungs])
-    head = f" {fit(picture.title, label + 11 + room)}{fit('factor', 8, right=True)}"
+    head = f" {fit(picture.title, label + value + 1 + room)}{fit('factor', 8, right=True)}"
     head += f"{fit('predicted', 11, right=True)}{fit('missed by', 10, right=True)}" if predicted else ""
     lines: list[Line] = [crop(line((head, "header")), width)]
-    for rung in rungs:
+    for rung, figure in zip(rungs, told, strict=True):
         factor = f"{rung.measured / rungs[0].measured:.2f} x" if rungs[0].measured else ""
         spans: list[Span] = [
             (f" {fit_middle(rung.name, label)}", "text"),
-            (fit(format_value(rung.measured, picture.unit, picture.kind), 10, right=True) + " ", "text"),
+            (fit(figure, value, right=True) + " ", "text"),
             *_marked(rung, most, room),
             (fit(factor, 8, right=True), "text"),
         ]
         if predicted and rung.predicted is not None:
             missed = f"{rung.predicted / rung.measured - 1:+.0%}" if rung.measured else ""
-            told = format_value(rung.predicted, picture.unit, picture.kind)
-            spans += [(fit(told, 11, right=True), "dim"), (fit(missed, 10, right=True), "dim")]
+            expected = format_value(rung.predicted, picture.unit, picture.kind)
+            spans += [(fit(expected, 11, right=True), "dim"), (fit(missed, 10, right=True), "dim")]
         lines.append(crop(line(*spans), width))
     if predicted:
-        lines.append(line((" " * (label + 12) + "█ measured  ", "bar"), ("┃ predicted", "noisy")))
+        lines.append(line((" " * (label + value + 2) + "█ measured  ", "bar"), ("┃ predicted", "noisy")))
     return lines + _losses(picture, label, width)
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from perfguard.document import Metric
-from perfguard.pictures import Lanes, Picture, read
+from perfguard.pictures import Lanes, Picture, Rungs, read
 from perfguard.units import format_value
 from perfguard_tui.draw.chart import Curve, Look, draw_chart
 from perfguard_tui.draw.exhibits import draw_lanes, draw_rungs
@@ -28,15 +28,14 @@ _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(B|KiB|MiB|GiB|k|M)?")
 _FACTORS = {None: 1.0, "B": 1.0, "k": 1e3, "M": 1e6, "KiB": 2.0**10, "MiB": 2.0**20, "GiB": 2.0**30}
 _ROLES = ("lane0", "lane1", "lane2", "lane3", "slower", "faster")
 _MOST_LANES = 3
-_MOST_HANDED = 40
 
 
-def draw_pictures(run: RunView, width: int, height: int, *, log: bool) -> Drawn:
-    """All pictures that the run's cases make; curves are logarithmic unless `log` turns that round."""
+def draw_pictures(run: RunView, width: int, height: int, *, log: bool, selected: str | None = None) -> Drawn:
+    """The pictures that the run's cases make, the selected one's first; curves are logarithmic unless `log` is on."""
     two = width >= TWO_COLUMNS_FROM
     left, right = columns_of(width) if two else (width - 1, width - 1)
     rows = max(12, min(20, height // 2))
-    handed = [draw_handed(case, picture, width) for case in run.cases for picture in read(case.extra)][:_MOST_HANDED]
+    handed = _handed(run, selected, width)
     curves = [draw_curves(name, series, left, rows, log=not log) for name, series in curves_of(run)]
     ladders = [draw_ladder(name, steps, right) for name, steps in ladders_of(run)]
     lanes = [_lanes(case, right) for case in _with_lanes(run)[:_MOST_LANES]]
@@ -48,10 +47,30 @@ def draw_pictures(run: RunView, width: int, height: int, *, log: bool) -> Drawn:
     return Drawn(joined(*handed, *curves, *ladders, *lanes))
 
 
-def draw_handed(case: CaseView, picture: Picture, width: int) -> list[Line]:
-    """A picture that the case handed on, below its name."""
-    drawn = draw_lanes(picture, width - 1) if isinstance(picture, Lanes) else draw_rungs(picture, width - 1)
-    return [line((f" {case.name.removeprefix('test_')}", "bold"), (f"  {case.suite}", "dim")), *drawn]
+def _handed(run: RunView, selected: str | None, width: int) -> list[list[Line]]:
+    """What cases handed on: the selected one's, ladders, then the lanes of the first case of each other test."""
+    having = [(case, pictures) for case in run.cases if (pictures := read(case.extra))]
+    chosen = [one for one in having if one[0].id == selected]
+    ladders = [one for one in having if one not in chosen and any(isinstance(each, Rungs) for each in one[1])]
+    first: dict[str, tuple[CaseView, tuple[Picture, ...]]] = {}
+    for one in having:
+        if one not in chosen and one not in ladders:
+            first.setdefault(_test_of(one[0]), one)
+    shown = [*chosen, *ladders, *first.values()]
+    drawn = [draw_handed(case, pictures, width) for case, pictures in shown]
+    if len(having) > len(shown):
+        more = (
+            f" {len(having) - len(shown)} more cases have pictures like these: select one on page 1 to see its own here"
+        )
+        drawn.append([((more, "dim"),)])
+    return drawn
+
+
+def draw_handed(case: CaseView, pictures: Sequence[Picture], width: int) -> list[Line]:
+    """What a case handed on, below its name."""
+    head = line((f" {case.name.removeprefix('test_')}", "bold"), (f"  {case.suite}", "dim"))
+    parts = [draw_lanes(one, width - 1) if isinstance(one, Lanes) else draw_rungs(one, width - 1) for one in pictures]
+    return [head, *joined(*parts)]
 
 
 def size_of(value: Any) -> float | None:
@@ -86,7 +105,9 @@ def ladders_of(run: RunView) -> Iterator[tuple[str, Sequence[tuple[str, CaseView
         for parameter in cases[0].params:
             steps = [(str(c.params.get(parameter)), c, m) for c in cases if (m := _time_of(c)) is not None]
             names = [step[0] for step in steps]
-            if len(steps) >= 4 and len(set(names)) == len(names) and all(size_of(one) is None for one in names):
+            told = all(metric.median > 0 and not read(case.extra) for _, case, metric in steps)
+            distinct = len(steps) >= 4 and len(set(names)) == len(names)
+            if told and distinct and all(size_of(one) is None for one in names):
                 yield f"{name} by {parameter}", steps
                 break
 
