@@ -15,7 +15,20 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from perfguard import __version__
-from perfguard.commands import baseline, bisect, compare, dashboard, diagnose, importing, ladder, machine, overlap
+from perfguard.commands import (
+    baseline,
+    bisect,
+    ci,
+    compare,
+    dashboard,
+    diagnose,
+    doctor,
+    importing,
+    ladder,
+    machine,
+    overlap,
+    report,
+)
 from perfguard.errors import PerfguardError
 
 INTERRUPTED = 2
@@ -27,9 +40,12 @@ EXAMPLES = """\
 examples:
   pytest --perfguard --perfguard-json now.json   measure, compare with the baselines, gate
   perfguard compare before.json now.json         what changed between two runs, and in which phase
+  perfguard report run.json --report html=x.html a page to read, a trace, a file for another tool
   perfguard bisect v1.2 main -- CASE             which commit made a case slower, and in which phase
+  perfguard ci gate tests/perf                   in CI: a change against its merge base, with summary and comment
   perfguard baseline accept now.json             make a run part of the baselines
   perfguard diagnose transport                   where the time of a transport goes, and what to do about it
+  perfguard doctor --limit 5%                    how small a change this machine can tell, and what would help
   perfguard ladder --endpoint URL --model M      what a running server's clients see: tokens/s, latencies
   perfguard overlap trace.json.gz                what ran at once in a profiler's trace, and what stood idle
   perfguard dashboard                            watch a run live, or replay a recording
@@ -37,7 +53,7 @@ examples:
 exit status: 0 fine; 1 something got slower; 2 interrupted; 4 a bad option or an unreadable file
 """
 
-COMMANDS = (baseline, bisect, compare, importing, ladder, machine, overlap)
+COMMANDS = (baseline, bisect, ci, compare, doctor, importing, ladder, machine, overlap, report)
 # Their arguments belong to whoever provides the verb, `--help` included.
 PLUGGED = {"diagnose": diagnose, "dashboard": dashboard}
 

@@ -35,11 +35,15 @@ EXACT_KINDS = frozenset({"count", "bytes"})
 
 @dataclass(frozen=True, slots=True)
 class BaselineReference:
-    """What a metric was compared with: the median over `process_runs` stored process runs, and the file."""
+    """What a metric was compared with: the median over `process_runs` stored process runs, and the file.
+
+    `medians` are those of the process runs one by one, in the metric's unit; in a duet, the other side's restarts.
+    """
 
     median: float
     process_runs: int
     source: str
+    medians: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +167,20 @@ class Gate:
 
 
 @dataclass(frozen=True, slots=True)
+class Noise:
+    """What else the machine did while the cases ran: shares of all its CPUs, median and worst over `readings`.
+
+    `others` is CPU used by other processes, `steal` what a hypervisor took; there is a reading after each case.
+    """
+
+    others: float
+    others_worst: float
+    steal: float
+    steal_worst: float
+    readings: int
+
+
+@dataclass(frozen=True, slots=True)
 class Run:
     """One run. `started` and `finished` are ISO 8601 in UTC; `machine["class"]` is the machine class."""
 
@@ -174,6 +192,7 @@ class Run:
     commit: Mapping[str, Any]
     cases: tuple[Case, ...]
     gate: Gate | None = None
+    noise: Noise | None = None
 
     def case(self, key_or_id: str) -> Case | None:
         """The case with that key or node id, or None."""
@@ -208,13 +227,21 @@ def metric_from_map(raw: Mapping[str, Any]) -> Metric:
         confidence=float(raw["confidence"]),
         samples=tuple(float(x) for x in raw.get("samples", ())),
         limit=float(raw.get("limit", 0.1)),
-        baseline=None
-        if baseline is None
-        else BaselineReference(float(baseline["median"]), int(baseline["process_runs"]), str(baseline["source"])),
+        baseline=None if baseline is None else baseline_from_map(baseline),
         change=None if change is None else change_from_map(change),
         verdict=None if raw.get("verdict") is None else cast("Verdict", _one_of(raw["verdict"], VERDICTS)),
         fastest=_optional(raw.get("fastest")),
         reference_s=_optional(raw.get("reference_s")),
+    )
+
+
+def baseline_from_map(raw: Mapping[str, Any]) -> BaselineReference:
+    """A `BaselineReference` from its JSON map."""
+    return BaselineReference(
+        float(raw["median"]),
+        int(raw["process_runs"]),
+        str(raw["source"]),
+        tuple(float(x) for x in raw.get("medians", ())),
     )
 
 
@@ -252,6 +279,12 @@ def account_from_map(raw: Mapping[str, Any]) -> Account:
     )
 
 
+def noise_from_map(raw: Mapping[str, Any]) -> Noise:
+    """A `Noise` from its JSON map."""
+    shares = (float(raw[name]) for name in ("others", "others_worst", "steal", "steal_worst"))
+    return Noise(*shares, readings=int(raw["readings"]))
+
+
 def _case_from_map(raw: Mapping[str, Any]) -> Case:
     account = raw.get("account")
     return Case(
@@ -274,7 +307,7 @@ def from_json(raw: Any, source: str = "run document") -> Run:
         found = raw.get("schema") if isinstance(raw, dict) else type(raw).__name__
         raise DocumentError(source, f"not a {SCHEMA} document (found {found!r})", "write it with --perfguard-json")
     try:
-        gate = raw.get("gate")
+        gate, noise = raw.get("gate"), raw.get("noise")
         return Run(
             run_id=str(raw["run_id"]),
             started=str(raw["started"]),
@@ -292,6 +325,7 @@ def from_json(raw: Any, source: str = "run document") -> Run:
                 tuple(gate["missing"]),
                 str(gate["reason"]),
             ),
+            noise=None if noise is None else noise_from_map(noise),
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise DocumentError(source, f"a part is missing or wrong: {error!r}") from error

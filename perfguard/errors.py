@@ -36,6 +36,10 @@ class DocumentError(PerfguardError):
     """A run document (JSON) that is not one."""
 
 
+class ReportError(PerfguardError):
+    """A report or export that cannot be made, written or sent; it fails alone, the run stands."""
+
+
 class HistoryError(PerfguardError):
     """A history that cannot be opened, read or written; the culprit is its path, or its URL without the password."""
 
@@ -64,6 +68,10 @@ class LadderError(MeasurementError):
 
 class DuetError(PerfguardError):
     """The other revision cannot be checked out, imported or talked to; the culprit names the revision or worker."""
+
+
+class CiError(PerfguardError):
+    """CI does not give what a gate needs: a base commit, a payload that makes sense, an API that answers."""
 
 
 class InterruptedRun(PerfguardError):  # noqa: N818 - an ending, not a fault

@@ -8,9 +8,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from perfguard.errors import OptionError
+
+if TYPE_CHECKING:
+    from perfguard.report.exports import Output
 
 DEFAULT_LIVE = "auto"
 
@@ -64,7 +67,9 @@ OPTIONS = (
     ),
     Option("record", "record all events to PATH (.pgrun)", metavar="PATH"),
     Option("strict", "a metric without baseline fails the gate", "flag"),
-    Option("fail_on", "verdicts that fail the gate: slower,noisy,missing", metavar="VERDICTS", default="slower"),
+    Option(
+        "fail_on", "verdicts that fail the gate: slower,noisy,missing, or none", metavar="VERDICTS", default="slower"
+    ),
     Option("case_seconds", "time budget per case, in seconds (default: the profile's)", metavar="S"),
     Option("against", "compare with git revision REV: both measured in turn (duet)", metavar="REV"),
     Option("against_path", "compare with the checkout in DIR", metavar="DIR"),
@@ -78,7 +83,12 @@ OPTIONS = (
     Option("seconds", "time budget of a duet, for all its cases together", metavar="S"),
     Option("alpha", "chance that a run without any change alarms (default 1%%)", metavar="SHARE"),
     Option("limit", "change that matters, for every case whatever its marker says (e.g. 5%%)", metavar="SHARE"),
-    Option("export", "write the run in another tool's format: pytest-benchmark=PATH (repeatable)", "many", "KIND=PATH"),
+    Option(
+        "report", "write a report: markdown=PATH, html=PATH, ... (docs/reports.md; repeatable)", "many", "KIND=PATH"
+    ),
+    Option(
+        "export", "write the run in another tool's format: csv=PATH, ... (the same; repeatable)", "many", "KIND=PATH"
+    ),
 )
 
 
@@ -95,7 +105,7 @@ class Settings:
     strict: bool
     fail_on: str
     case_seconds: float | None
-    exports: tuple[tuple[str, Path], ...] = ()
+    outputs: tuple[Output, ...] = ()
     against: str | None = None
     against_path: Path | None = None
     against_python: str | None = None
@@ -130,7 +140,7 @@ def settings(values: Mapping[str, Any], root: Path, cwd: Path) -> Settings:
         strict=bool(values["perfguard_strict"]),
         fail_on=values["perfguard_fail_on"] or "slower",
         case_seconds=time_budget("--perfguard-case-seconds", values["perfguard_case_seconds"]),
-        exports=tuple(_export(text, cwd) for text in values["perfguard_export"]),
+        outputs=_outputs(values, cwd),
         against=values["perfguard_against"] or None,
         against_path=cwd / values["perfguard_against_path"] if values["perfguard_against_path"] else None,
         against_python=values["perfguard_against_python"] or None,
@@ -153,15 +163,16 @@ def output_path(text: str | None, cwd: Path, option: str) -> Path | None:
     return path
 
 
-def _export(text: str, cwd: Path) -> tuple[str, Path]:
-    from perfguard.report.exports import EXPORTS
+def _outputs(values: Mapping[str, Any], cwd: Path) -> tuple[Output, ...]:
+    options = {"--perfguard-report": values["perfguard_report"], "--perfguard-export": values["perfguard_export"]}
+    if not any(options.values()):
+        return ()
+    from perfguard.report.exports import check_apart, parse_outputs
 
-    kind, _, name = text.partition("=")
-    path = output_path(name, cwd, "--perfguard-export")
-    if kind not in EXPORTS or path is None:
-        kinds = ", ".join(EXPORTS)
-        raise OptionError("--perfguard-export", f"{text!r} is no export", f"write KIND=PATH, KIND one of {kinds}")
-    return kind, path
+    found = tuple(output for option, texts in options.items() for output in parse_outputs(texts, cwd, option))
+    written = [output_path(values[f"perfguard_{name}"], cwd, f"--perfguard-{name}") for name in ("json", "record")]
+    check_apart(found, "--perfguard-report", *written)
+    return found
 
 
 def _choice(option: str, text: str, choices: tuple[str, ...]) -> str:

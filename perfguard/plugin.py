@@ -159,8 +159,8 @@ class Runner:
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
         """Update baselines if asked, decide, and turn a clean exit into the gate's."""
-        from perfguard.report.exports import exporter
-        from perfguard.session import write_text
+        from perfguard.report.making import make_all
+        from perfguard.report.source import Source
 
         if not self.session.builder.started:  # nothing was run: a collection error, or nothing collected
             self.session.abort()
@@ -174,11 +174,13 @@ class Runner:
                 status = session.exitstatus = self._failed(error)
         try:
             run = self.report.run = self.session.finish(status, interrupted)
-            for kind, path in self.session.settings.exports:
-                write_text(path, exporter(kind)(run, self.config))
         except PerfguardError as error:
             session.exitstatus = self._failed(error)
             return
+        # A report that cannot be made is said and fails alone: the gate's decision, and the exit status, stand.
+        source = Source(run, self.session.timeline, config=self.config)
+        self.report.made, problems = make_all(self.session.settings.outputs, source)
+        self.report.problems += problems
         if status == pytest.ExitCode.OK and run.gate is not None:
             session.exitstatus = run.gate.exit_status
 

@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-import os
 import secrets
-import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -21,7 +19,7 @@ from perfguard import baselines, document
 from perfguard.baselines.machine import commit_info, describe, machine_class
 from perfguard.case_run import CaseRun
 from perfguard.document import Case, Gate, Metric, Run, Status
-from perfguard.errors import BaselineError, DocumentError
+from perfguard.errors import BaselineError
 from perfguard.events import EventStream
 from perfguard.events.fold import RunBuilder
 from perfguard.gate import Judge, Policy, decide
@@ -29,6 +27,8 @@ from perfguard.gate.policy import DEFAULT_LIMIT, parse_fail_on
 from perfguard.measure import PROFILES
 from perfguard.noise import NoiseMeter
 from perfguard.options import DEFAULT_LIVE, Settings
+from perfguard.report.files import write_whole
+from perfguard.report.timeline import Timeline
 from perfguard.units import parse_limit
 
 
@@ -59,6 +59,9 @@ class RunSession:
         self.stream = EventStream(new_run_id(), on_problem=warn)
         self.builder = RunBuilder()
         self.stream.subscribe(self.builder.apply)
+        self.timeline = Timeline()
+        if settings.outputs:
+            self.stream.subscribe(self.timeline.apply)
         self.planned: dict[str, PlannedCase] = {}
         self.gone: list[str] = []
         self.noise = NoiseMeter()
@@ -231,17 +234,4 @@ def write_json(path: Path, run: Run) -> None:
 
 def write_text(path: Path, text: str) -> None:
     """Write a file, atomically. Raises `DocumentError` naming the path if it cannot be written."""
-    temporary = None
-    try:
-        with tempfile.NamedTemporaryFile(
-            "w", dir=path.parent, prefix=f".{path.name}.", delete=False, encoding="utf-8"
-        ) as file:
-            temporary = file.name
-            file.write(text + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).replace(path)
-    except OSError as error:
-        if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)
-        raise DocumentError(str(path), f"cannot be written: {error}", "choose another path") from error
+    write_whole(path, text + "\n")

@@ -9,18 +9,30 @@ from __future__ import annotations
 import json
 import platform
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from perfguard.benchmark.stats import Result, Stats
 from perfguard.document import Case, Metric, Run
 from perfguard.gate.judge import MAIN_METRIC
+from perfguard.report.source import Source
 
 # The version of pytest-benchmark whose layout this is.
 LAYOUT = "5.3.1"
 
 
+def report(source: Source) -> str:
+    """The text of the file, for the registry of exports."""
+    return render(source.run, source.config)
+
+
 def render(run: Run, config: Any) -> str:
-    """The text of the file; conftest hooks (`pytest_benchmark_update_*`) may change it, as they do in that plugin."""
+    """The text of the file; conftest hooks (`pytest_benchmark_update_*`) may change it, as they do in that plugin.
+
+    Without `config` the document is of a run that was stored: no hooks, and no more of its machine than it says.
+    """
+    if config is None:
+        return json.dumps(as_map(run, project=Path.cwd().name, here=False), indent=4, default=str) + "\n"
     document = as_map(run, project=config.rootpath.name)
     hook = config.hook
     hook.pytest_benchmark_update_machine_info(config=config, machine_info=document["machine_info"])
@@ -29,11 +41,11 @@ def render(run: Run, config: Any) -> str:
     return json.dumps(document, indent=4, default=str) + "\n"
 
 
-def as_map(run: Run, project: str) -> dict[str, Any]:
-    """The document as plain JSON types."""
+def as_map(run: Run, project: str, *, here: bool = True) -> dict[str, Any]:
+    """The document as plain JSON types. `here`: whether this is the machine that measured."""
     timed = ((case, metric) for case in run.cases if case.status == "passed" and (metric := case.metric(MAIN_METRIC)))
     return {
-        "machine_info": machine_info(run.machine),
+        "machine_info": machine_info(run.machine) if here else stored_machine_info(run.machine),
         "commit_info": commit_info(run.commit, project),
         "benchmarks": [entry(case, metric).as_dict() for case, metric in timed],
         "datetime": run.finished or run.started,
@@ -82,6 +94,29 @@ def machine_info(machine: Mapping[str, Any]) -> dict[str, Any]:
             "brand_raw": machine.get("cpu_model", ""),
             "count": machine.get("cpus"),
             "arch_string_raw": platform.machine(),
+        },
+    }
+
+
+def stored_machine_info(machine: Mapping[str, Any]) -> dict[str, Any]:
+    """The same of a machine that is not this one: what the run document says of it, and "" for the rest."""
+    implementation, _, version = str(machine.get("python", "")).partition(" ")
+    architecture = str(machine.get("architecture", ""))
+    return {
+        "node": "",
+        "processor": "",
+        "machine": architecture,
+        "python_compiler": "",
+        "python_implementation": implementation,
+        "python_implementation_version": version,
+        "python_version": version,
+        "python_build": ["", ""],
+        "release": str(machine.get("kernel", "")),
+        "system": str(machine.get("os", "")),
+        "cpu": {
+            "brand_raw": machine.get("cpu_model", ""),
+            "count": machine.get("cpus"),
+            "arch_string_raw": architecture,
         },
     }
 

@@ -6,12 +6,10 @@ The process restart is the sampling unit: each one gives one log ratio per metri
 
 from __future__ import annotations
 
-import contextlib
 import random
 import secrets
-import socket
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -28,6 +26,7 @@ from perfguard.duet.outcome import (
 )
 from perfguard.duet.pace import FIRST_S, Pace, budgets, wanted_restarts
 from perfguard.duet.pairing import A, B, Half, measure_pair
+from perfguard.duet.restart import fresh_workers
 from perfguard.duet.side import Side
 from perfguard.errors import DuetError
 from perfguard.stats.change import Prior
@@ -133,29 +132,13 @@ class Duet:
 
     def _rehearse(self) -> None:
         """Start both sides once without measuring: a fresh worktree is compiled, which would tell it from the other."""
-        with self._workers() as found:
+        with fresh_workers(self.sides, self.rng) as found:
             self._only_on_one_side(found)
-
-    @contextlib.contextmanager
-    def _workers(self) -> Iterator[Mapping[str, Mapping[str, Mapping[str, str]]]]:
-        """Fresh processes on both sides for the time of the context; the cases that each has, by key."""
-        # With no change, a fair coin must be all that tells the sides apart: so says what decides (stats.betting).
-        seed, size = self.rng.getrandbits(32), max(side.stack_bytes() for side in self.sides.values())
-        order = self.rng.sample(sorted(self.sides), len(self.sides))
-        try:
-            for name, baton in zip(order, socket.socketpair(), strict=True):
-                self.sides[name].start(seed, size, baton)
-            yield {name: side.collected() for name, side in self.sides.items()}
-        finally:
-            for name in order:
-                self.sides[name].dismiss()
-            for name in order:
-                self.sides[name].stop()
 
     def _restart(self, restart: int, left_s: float) -> None:
         """Fresh processes on both sides, and every undecided case once; `left_s` seconds of the budget are left."""
         began_s = time.monotonic()
-        with self._workers() as found:
+        with fresh_workers(self.sides, self.rng) as found:
             for progress in self.cases.values() if restart == 0 else ():
                 if progress.done:
                     self._measure_alone(progress, found[B][progress.planned.key]["id"])
@@ -270,6 +253,7 @@ class Duet:
         for metric in new:
             verdict_of = {"metric": metric["name"], "verdict": "new", "limit": metric["limit"]}
             stream.emit("verdict", case=case_id, **verdict_of, change=None, baseline=None)
+        before = {metric.name: list(metric.before) for metric in record.compared()}
         for name, verdict in (judgement.verdicts if judgement else {}).items():
             change = verdict.change
             if change is not None and name == TIME:
@@ -284,7 +268,12 @@ class Duet:
                 change=None if change is None else asdict(change),
                 baseline=None
                 if verdict.before is None
-                else {"median": verdict.before, "process_runs": len(record.restarts), "source": source},
+                else {
+                    "median": verdict.before,
+                    "process_runs": len(record.restarts),
+                    "source": source,
+                    "medians": before.get(name, []),
+                },
             )
         status, message = ("passed", "") if half is None else (half.status, half.message)
         stream.emit(

@@ -12,7 +12,7 @@ import re
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -86,8 +86,18 @@ def _remove(top: Path, folder: Path) -> None:
         git(top, "worktree", "prune", culprit=str(top))
 
 
-def git(folder: Path, *arguments: str, culprit: str, advice: str = "") -> str:
-    """What git says in `folder`, without white space around it. Raises `DuetError` naming `culprit` if it fails."""
+def git(
+    folder: Path,
+    *arguments: str,
+    culprit: str,
+    advice: str = "",
+    timeout_s: float = GIT_TIMEOUT_S,
+    environment: Mapping[str, str] | None = None,
+) -> str:
+    """What git says in `folder`, without white space around it; `environment` is added to ours.
+
+    Raises `DuetError` naming `culprit` if it fails.
+    """
     try:
         done = subprocess.run(
             ["git", "-C", str(folder), *arguments],
@@ -95,8 +105,9 @@ def git(folder: Path, *arguments: str, culprit: str, advice: str = "") -> str:
             text=True,
             errors="replace",  # a subject in another encoding is no reason to fail
             check=False,
-            timeout=GIT_TIMEOUT_S,
+            timeout=timeout_s,
             stdin=subprocess.DEVNULL,
+            env={**os.environ, **(environment or {})},
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise DuetError(culprit, f"git cannot be asked: {error}") from error

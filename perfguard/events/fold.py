@@ -5,12 +5,13 @@ What is not in the events is not in the document, so a replay of a recording giv
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 from perfguard import document
-from perfguard.document import BaselineReference, Case, Gate, Metric, Run
+from perfguard.document import Case, Gate, Metric, Noise, Run
 from perfguard.events.schema import Event
 
 
@@ -27,6 +28,8 @@ class RunBuilder:
     gate: Gate | None = None
     cases: dict[str, Case] = field(default_factory=dict)
     plan: dict[str, Case] = field(default_factory=dict)
+    others: list[float] = field(default_factory=list)
+    steal: list[float] = field(default_factory=list)
 
     def apply(self, event: Event) -> None:
         """Take one validated event in."""
@@ -45,6 +48,19 @@ class RunBuilder:
             self.commit,
             tuple(self.cases.values()),
             self.gate,
+            self.noise(),
+        )
+
+    def noise(self) -> Noise | None:
+        """What else the machine did so far; None before the first reading."""
+        if not self.others:
+            return None
+        return Noise(
+            statistics.median(self.others),
+            max(self.others),
+            statistics.median(self.steal),
+            max(self.steal),
+            len(self.others),
         )
 
     def case(self, case_id: str) -> Case:
@@ -96,6 +112,10 @@ class RunBuilder:
         notes = (*case.notes, event["message"]) if event["message"] else case.notes
         self._keep(replace(case, status=event["status"], duration_s=event["duration_s"], notes=notes))
 
+    def _machine_noise(self, event: Event) -> None:
+        self.others.append(float(event["others"]))
+        self.steal.append(float(event["steal"]))
+
     def _gate(self, event: Event) -> None:
         self.gate = Gate(
             event["exit_status"],
@@ -127,7 +147,5 @@ def _judged(metric: Metric, event: Event) -> Metric:
         verdict=cast("document.Verdict", event["verdict"]),
         limit=float(event["limit"]),
         change=None if change is None else document.change_from_map(change),
-        baseline=None
-        if baseline is None
-        else BaselineReference(float(baseline["median"]), int(baseline["process_runs"]), str(baseline["source"])),
+        baseline=None if baseline is None else document.baseline_from_map(baseline),
     )

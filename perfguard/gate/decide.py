@@ -27,5 +27,6 @@ def decide(cases: Iterable[Case], policy: Policy, gone: Sequence[str] = ()) -> G
     if reasons:
         return Gate(1, **found, reason="; ".join(reasons))
     untold = [f"{len(ids)} {verdict}" for verdict, ids in found.items() if ids]
-    reason = "nothing got slower" + (f" ({', '.join(untold)}, which this gate lets pass)" if untold else "")
+    said = "nothing fails" if found["slower"] else "nothing got slower"
+    reason = said + (f" ({', '.join(untold)}, which this gate lets pass)" if untold else "")
     return Gate(0, **found, reason=reason)

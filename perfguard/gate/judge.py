@@ -79,7 +79,9 @@ class Judge:
         if baseline is None:
             return with_verdict(metric, "new")
         baseline.check(metric, case.key)
-        reference = BaselineReference(baseline_median(baseline), len(baseline.process_runs), baseline.source)
+        reference = BaselineReference(
+            baseline_median(baseline), len(baseline.process_runs), baseline.source, baseline.medians
+        )
         limit = metric.limit if baseline.limit is None else baseline.limit
         alarm = self.interval(metric, baseline, per_test_alpha(self.policy, self.tests), exact=limit == 0)
         alone = self.interval(metric, baseline, 1 - SINGLE_CONFIDENCE, exact=limit == 0)

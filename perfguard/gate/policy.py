@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from perfguard.errors import OptionError
 
 FAILABLE = ("slower", "noisy", "missing")
+NOTHING = "none"  # a gate that only reports
 DEFAULT_LIMIT = 0.10
 
 
@@ -24,14 +25,16 @@ class Policy:
 
 
 def parse_fail_on(text: str) -> tuple[str, ...]:
-    """`"slower,noisy"` as a tuple. Raises `OptionError` on any other word than slower, noisy, missing."""
+    """`"slower,noisy"` as a tuple, `"none"` as (). Raises `OptionError` on a word that is no verdict of these."""
+    if text.strip() == NOTHING:
+        return ()
     words = tuple(word.strip() for word in text.split(",") if word.strip())
     for word in words:
         if word not in FAILABLE:
             raise OptionError(
                 "--perfguard-fail-on",
                 f"{word!r} is no verdict that can fail a gate",
-                f"choose from {', '.join(FAILABLE)}",
+                f"choose from {', '.join(FAILABLE)}, or {NOTHING}",
             )
     return words
 

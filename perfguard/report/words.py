@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from perfguard.document import Account, Metric, PhaseChange
+from collections import Counter
+from collections.abc import Mapping
+
+from perfguard.document import Account, Metric, PhaseChange, Run
 from perfguard.units import format_change, format_value
 
 # A verdict is always a glyph and a word: neither colour nor shape alone.
 GLYPHS = {"slower": "▲", "faster": "▼", "same": "=", "noisy": "?", "new": "+", "missing": "-", "broken": "!"}
 
 # What was compared, where it was not the medians that are shown.
-_BASES = {
+BASES = {
     "fastest": " (fastest rounds compared)",
     "fastest, at one speed": " (fastest rounds compared, at one speed of the machine)",
 }
@@ -38,7 +41,7 @@ def change_line(metric: Metric) -> str:
     return (
         f"{metric.name}: {before} -> {now}, {format_change(metric.change.ratio)} "
         f"[{format_change(low)}, {format_change(high)}], limit {metric.limit:.0%}, "
-        f"{metric.baseline.process_runs} process runs in the baseline{_BASES.get(metric.change.basis, '')}"
+        f"{metric.baseline.process_runs} process runs in the baseline{BASES.get(metric.change.basis, '')}"
     )
 
 
@@ -59,3 +62,20 @@ def account_line(account: Account, most: int = 6) -> str:
     if len(account.phases) > most:
         parts.append(f"{len(account.phases) - most} more {sum(p.self_s for p in account.phases[most:]) / wall:.0%}")
     return " · ".join([*parts, f"unaccounted {account.unaccounted_s / wall:.1%}"])
+
+
+def short_ids(run: Run) -> Mapping[str, str]:
+    """Node ids without the folders of their file, where that still tells all cases of the run apart."""
+    short = {case.id: _without_folders(case.id) for case in run.cases}
+    counts = Counter(short.values())
+    return {case: name if counts[name] == 1 else case for case, name in short.items()}
+
+
+def one_line(text: str) -> str:
+    """Foreign text on one line: what a terminal, a table or another tool might stumble over becomes a space."""
+    return "".join(c if c.isprintable() else " " for c in text)
+
+
+def _without_folders(case_id: str) -> str:
+    file, separator, test = case_id.partition("::")
+    return f"{file.rpartition('/')[2]}{separator}{test}"

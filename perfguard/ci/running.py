@@ -1,0 +1,82 @@
+"""One program run to its end: what it prints goes on at once, its last lines are kept, and it does not outlive us."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import threading
+from collections.abc import Mapping, Sequence
+from typing import TextIO
+
+TAIL_BYTES = 20_000
+END_TIMEOUT_S = 30.0
+
+
+def run_shown(command: Sequence[str], environment: Mapping[str, str], timeout_s: float, out: TextIO) -> tuple[int, str]:
+    """Run a command; its exit status and the end of what it printed. After `timeout_s` it is ended: status -1.
+
+    Output is read as it comes and written to `out`. The command has a session of its own, so that Ctrl-C reaches only
+    us and is passed on once, and so that whatever it started ends with it.
+    """
+    process = subprocess.Popen(
+        list(command),
+        env=dict(environment),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )
+    tail = _Tail(process, out)
+    late = ""
+    try:
+        status = process.wait(timeout_s)
+    except subprocess.TimeoutExpired:
+        status, late = -1, f"\nstill running after {timeout_s:.0f} s, and ended\n"
+    finally:
+        end(process)
+        tail.finish()
+    return status, tail.text + late
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
+    """Interrupt what still runs, wait until it has cleaned up, and kill what does not go."""
+    for sign in (signal.SIGINT, signal.SIGKILL):
+        if process.poll() is not None:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, sign)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(END_TIMEOUT_S)
+
+
+class _Tail:
+    """Reads a process's output in a thread of its own, passes it on, and keeps the end of it."""
+
+    def __init__(self, process: subprocess.Popen[bytes], out: TextIO) -> None:
+        assert process.stdout is not None
+        self._pipe = process.stdout
+        self._out = out
+        self._kept = bytearray()
+        self._thread = threading.Thread(target=self._read, daemon=True)
+        self._thread.start()
+
+    @property
+    def text(self) -> str:
+        """The last bytes, as text."""
+        return bytes(self._kept[-TAIL_BYTES:]).decode(errors="replace")
+
+    def finish(self) -> None:
+        """Wait for the last of it; a descendant that keeps the pipe open is not waited for."""
+        self._thread.join(END_TIMEOUT_S)
+        if not self._thread.is_alive():
+            self._pipe.close()
+
+    def _read(self) -> None:
+        for line in iter(lambda: self._pipe.readline(65_536), b""):
+            self._out.write(line.decode(errors="replace"))
+            self._out.flush()
+            self._kept += line
+            if len(self._kept) > 4 * TAIL_BYTES:
+                del self._kept[:-TAIL_BYTES]
