@@ -40,6 +40,7 @@ lint: $(STAMP)  ## ruff, mypy --strict, import-linter, workflow files, sizes
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python tools/check_workflows.py .github/workflows
+	$(BIN)/python tools/check_actions.py .github
 	$(BIN)/python tools/sizes.py perfguard suites tui
 
 dashboard: $(STAMP)  ## run the performance suites inside the dashboard

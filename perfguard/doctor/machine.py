@@ -24,8 +24,8 @@ class Facts:
     """One reading; counts are since boot, so a second reading tells what came in between.
 
     `usable` are the CPUs that this process may run on, `siblings` groups of these that share a core; `governors` are
-    names with their number of CPUs; `boost` whether clocks may exceed the nominal one; `load` is the load average of the
-    last minute; `swapped` are pages swapped in and out, `overheated` is how often the first CPU was slowed for heat.
+    names with their number of CPUs; `boost` whether clocks may exceed the nominal one; `load` is the load average over
+    a minute; `swapped` are pages swapped in and out, `overheated` is how often the first CPU was slowed for heat.
     """
 
     cpus: int = 1

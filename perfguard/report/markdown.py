@@ -66,7 +66,9 @@ def _changed_section(run: Run, most: int) -> Iterator[str]:
     rows.sort(key=lambda row: CHANGED.index(row[1].verdict or "missing"))
     broken = [case for case in run.cases if worst_verdict(case) == "broken"]
     if broken:
-        yield _listed(f"{len(broken)} case{_s(broken)} did not pass:", [_broken(run, case) for case in broken], most)
+        names = short_ids(run)
+        told = [f"{code(names[case.id])}: {code(_why(case))}" for case in broken]
+        yield _listed(f"{len(broken)} case{_s(broken)} did not pass:", told, most)
     missing = run.gate.missing if run.gate is not None else ()
     new = {case.id for case in run.cases for metric in case.metrics if metric.gated and metric.verdict == "new"}
     if gone := [case for case in missing if case not in new]:
@@ -181,9 +183,8 @@ def _row(case_name: str, metric: Metric) -> str:
     return f"| {' | '.join(map(cell, cells))} |"
 
 
-def _broken(run: Run, case: Case) -> str:
-    why = first_line(case.notes[-1]) if case.notes else case.status
-    return f"{code(short_ids(run)[case.id])}: {code(why)}"
+def _why(case: Case) -> str:
+    return first_line(case.notes[-1]) if case.notes else case.status
 
 
 def code(text: str) -> str:

@@ -7,6 +7,7 @@ were told are kept, and how many were left out is said.
 from __future__ import annotations
 
 import datetime as dt
+import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -132,10 +133,17 @@ def told(events: Iterable[Event]) -> Timeline:
 
 
 def waterfall(timeline: Timeline | None, case_id: str) -> tuple[TimedSpan, ...]:
-    """The spans of one call of a case: of those kept, the one of median length. Empty if none is known."""
+    """The spans of one call of a case: of those kept, the one whose length is nearest the median round's.
+
+    Spans are told at intervals, which long calls are more likely to hit: the median of the kept ones would be too long.
+    Empty if none is known.
+    """
     case = None if timeline is None else timeline.cases.get(case_id)
-    calls = [] if case is None else sorted(case.calls, key=_length_ns)
-    return calls[len(calls) // 2] if calls else ()
+    if case is None or not case.calls:
+        return ()
+    lengths = [value_s * 1e9 for _, value_s in case.rounds] or [_length_ns(call) for call in case.calls]
+    typical_ns = statistics.median(lengths)
+    return min(case.calls, key=lambda call: abs(_length_ns(call) - typical_ns))
 
 
 def _length_ns(call: Sequence[TimedSpan]) -> int:

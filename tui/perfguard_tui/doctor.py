@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import time
 from collections import deque
@@ -11,6 +10,8 @@ from typing import NamedTuple
 
 import numpy as np
 import psutil
+
+from perfguard.doctor.machine import overheated
 
 KEPT = 120
 MOST_PROCESSES = 8
@@ -82,7 +83,7 @@ class Doctor:
                 cpus=psutil.cpu_count() or 1,
                 mhz=frequency.current if frequency else 0.0,
                 mhz_most=frequency.max if frequency else 0.0,
-                throttled=_throttled(),
+                throttled=overheated(),
                 clock_s=clock_cost_s(),
                 frame_p50_s=float(np.quantile(frames, 0.5)),
                 frame_p99_s=float(np.quantile(frames, 0.99)),
@@ -115,15 +116,3 @@ def clock_cost_s(calls: int = 2000) -> float:
     for _ in range(calls):
         clock()
     return (clock() - begin_s) / calls
-
-
-def _throttled() -> int | None:
-    """How often the kernel counted thermal throttling of the first CPU's core, None where it does not say."""
-    with (
-        contextlib.suppress(OSError, ValueError),
-        open(  # noqa: PTH123 - a file of the kernel, of one number
-            "/sys/devices/system/cpu/cpu0/thermal_throttle/core_throttle_count", encoding="ascii"
-        ) as file,
-    ):
-        return int(file.read())
-    return None

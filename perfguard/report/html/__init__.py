@@ -27,12 +27,12 @@ _HEADS = (
     ("verdict", ""),
     ("case", ""),
     ("metric", ""),
-    ("now", "n"),
-    ("interval", ""),
     ("before", "n"),
+    ("now", "n"),
     ("change", "n"),
-    ("its interval", ""),
+    ("between", ""),
     ("limit", "n"),
+    ("interval of now", ""),
     ("samples", "n"),
     ("suite", ""),
 )
@@ -167,6 +167,8 @@ def _figures(cases: Sequence[tuple[str, Case]]) -> Iterator[Markup]:
     rows = [_row(anchor, case, metric) for anchor, case, metric in found]
     table = tag("table", tag("thead", heads), tag("tbody", *rows), id="figures", aria_label="all figures")
     yield tag("div", table, class_="scroll", tabindex="0", role="region", aria_label="all figures, scrollable")
+    if any(_by_other_figures(metric.change) for _, _, metric in found):
+        yield tag("p", "* the change is of the fastest rounds, not of the medians shown", class_="soft")
 
 
 def _named(verdict: str) -> Markup:
@@ -184,14 +186,13 @@ def _row(anchor: str, case: Case, metric: Metric) -> Markup:
         tag("td", word(_of(metric)) if metric.verdict else "", data_key=rank),
         tag("td", tag("a", case.id, href=f"#{anchor}", class_="name"), class_="long"),
         tag("td", metric.name, "" if metric.gated else " (not gated)"),
-        tag("td", format_value(metric.median, metric.unit, metric.kind), class_="n", data_key=repr(metric.median)),
-        tag("td", format_interval(*metric.ci, metric.unit, metric.kind) if metric.n > 1 else ""),
         tag(
             "td",
             "" if known is None else format_value(known.median, metric.unit, metric.kind),
             class_="n",
             data_key=None if known is None else repr(known.median),
         ),
+        tag("td", format_value(metric.median, metric.unit, metric.kind), class_="n", data_key=repr(metric.median)),
         tag(
             "td",
             "" if change is None else format_change(change.ratio),
@@ -200,6 +201,7 @@ def _row(anchor: str, case: Case, metric: Metric) -> Markup:
         ),
         tag("td", "" if change is None else "exact" if metric.limit == 0 else _interval(change)),
         tag("td", f"{metric.limit:.0%}" if metric.gated else "", class_="n", data_key=repr(metric.limit)),
+        tag("td", format_interval(*metric.ci, metric.unit, metric.kind) if metric.n > 1 else ""),
         tag("td", metric.n, class_="n"),
         tag("td", case.suite),
     ]
@@ -207,7 +209,11 @@ def _row(anchor: str, case: Case, metric: Metric) -> Markup:
 
 
 def _interval(change: Change) -> str:
-    return format_change_interval(change.ci) + BASES.get(change.basis, "")
+    return format_change_interval(change.ci) + (" *" if _by_other_figures(change) else "")
+
+
+def _by_other_figures(change: Change | None) -> bool:
+    return change is not None and change.basis in BASES
 
 
 def _trends(run: Run, trends: Sequence[Trend]) -> Iterator[Markup]:
@@ -232,7 +238,7 @@ def _environment(run: Run) -> Iterator[Markup]:
     if run.noise is not None:
         noise = run.noise
         told["other processes"] = f"{noise.others:.1%} of all CPUs, at worst {noise.others_worst:.1%} after a case"
-        told["hypervisor"] = f"{noise.steal:.1%} of all CPUs stolen, at worst {noise.steal_worst:.1%}"
+        told["stolen by the hypervisor"] = f"{noise.steal:.1%} of all CPUs, at worst {noise.steal_worst:.1%}"
     told["commit"] = run.commit.get("id", "")
     told["commit time"] = run.commit.get("time", "")
     told["started"], told["finished"] = run.started, run.finished or "not finished"

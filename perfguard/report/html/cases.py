@@ -19,7 +19,7 @@ MOST_PHASES = 24
 def section(case: Case, anchor: str, spans: Sequence[TimedSpan], *, unfolded: bool) -> Markup:
     """The case as a part that folds."""
     verdict = worst_verdict(case)
-    main = case.metric("time") or next(iter(case.metrics), None)
+    main = next(iter(worth_showing(case)), None)
     summary = tag(
         "summary",
         word(verdict),
