@@ -337,6 +337,7 @@ class DashboardBase(App[None]):
                 comparison=self.comparison,
                 raw=self._raw_of(case) if self.state.opened else (),
                 readings=tuple(self.doctor.readings),
+                facts=self.doctor.facts,
             ),
             max(20, region.width or self.size.width),
             max(6, region.height or self.size.height - 5),

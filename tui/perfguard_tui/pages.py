@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from perfguard.doctor.machine import Facts
 from perfguard_tui.comparing import Comparison, own_comparison
 from perfguard_tui.doctor import Reading
 from perfguard_tui.draw.case_page import CaseFacts, draw_case, draw_sample
@@ -27,7 +28,10 @@ from perfguard_tui.views import CaseView, RunView
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """What a page may draw. `raw`: the events of the chosen sample's round; `readings`: of the machine, newest last."""
+    """What a page may draw. `raw`: the events of the chosen sample's round; `readings`: of the machine, newest last.
+
+    `facts`: what the kernel told of the machine at first and now.
+    """
 
     run: RunView
     case: CaseView | None
@@ -37,6 +41,7 @@ class Scene:
     comparison: Comparison | None = None
     raw: Sequence[Mapping[str, Any]] = ()
     readings: Sequence[Reading] = field(default_factory=tuple)
+    facts: tuple[Facts, Facts] | None = None
 
 
 def draw_page(scene: Scene, width: int, height: int) -> Drawn:
@@ -101,7 +106,7 @@ def _history(scene: Scene, width: int, height: int) -> Drawn:
 
 
 def _doctor(scene: Scene, width: int, height: int) -> Drawn:
-    return draw_doctor(scene.run, scene.feed, scene.readings, width, height)
+    return draw_doctor(scene.run, scene.feed, scene.readings, scene.facts, width, height)
 
 
 def _pictures(scene: Scene, width: int, height: int) -> Drawn:

@@ -18,6 +18,7 @@ from screens import press, screen_of, settle
 from textual.pilot import Pilot
 
 from perfguard import baselines, document
+from perfguard.doctor.machine import Facts
 from perfguard.errors import EventError
 from perfguard.events.framing import MAGIC, record_of
 from perfguard.events.schema import pack, unpack
@@ -82,6 +83,7 @@ def _dashboard(folder: Path, run: document.Run) -> Dashboard:
     app.theme = THEMES[0].name
     reading = Reading(busy=0.5, load=(1.0, 2.0, 3.0), cpus=2, others=(Busy(4711, "cc1plus", 0.9),), clock_s=4e-8)
     app.doctor.readings.extend([reading, reading])
+    app.doctor.facts = (Facts(cpus=2, usable=2, siblings=((0, 1),), clock="tsc", load=2.0),) * 2
     app.doctor._read_s = 1e18  # the machine of the test is no part of its claim
     return app
 
