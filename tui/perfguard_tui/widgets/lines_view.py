@@ -13,7 +13,7 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from perfguard_tui.lines import Line
-from perfguard_tui.palette import SELECTED, styles
+from perfguard_tui.palette import chosen_style, styles
 
 
 def strip_of(widget: Widget, line: Line, width: int, background: Style | None = None) -> Strip:
@@ -76,7 +76,7 @@ class LinesView(ScrollView, can_focus=True, inherit_bindings=False):
         line = self._lines[index] if index < len(self._lines) else ()
         background = None
         if index == self._chosen:
-            background = SELECTED[self.app.current_theme.dark]
+            background = chosen_style(self.app.current_theme)
         return strip_of(self, line, self.size.width, background)
 
 
