@@ -11,6 +11,7 @@ from textual.app import App, ComposeResult
 from textual.containers import Horizontal
 from textual.geometry import Size
 from textual.screen import Screen
+from textual.theme import Theme
 from textual.widget import Widget
 from textual.widgets import Input
 
@@ -142,6 +143,7 @@ class DashboardBase(App[None]):
         self._table.focus()
         self._ground = self.screen
         self._ground.screen_layout_refresh_signal.subscribe(self, self._laid_out)
+        self.theme_changed_signal.subscribe(self, self._repaint)
         self.set_interval(TICK_S, self.tick)
         self.call_after_refresh(self.tick)
 
@@ -157,6 +159,12 @@ class DashboardBase(App[None]):
             self.lay_out()  # which leads here again
         else:
             self.draw()
+
+    def _repaint(self, _: Theme) -> None:
+        """Roles have other colours now, which Textual cannot know where two themes have one background."""
+        for screen in self.screen_stack:
+            for widget in screen.walk_children(Widget):
+                widget.refresh()
 
     @property
     def fits(self) -> bool:
