@@ -30,11 +30,11 @@ _TABLES = ("live", "replay")
 ACTIONS = (
     Action("1", "page('live')", "1", "", "live: the run, its cases, phases, chart and log"),
     Action("2", "page('case')", "2", "", "case: distribution, samples, what changed and why"),
-    Action("3", "page('compare')", "3", "", "compare two runs, by certainty"),
-    Action("4", "page('history')", "4", "", "history of the case over stored process runs"),
+    Action("3", "page('compare')", "3", "", "compare two runs, the surest change first"),
+    Action("4", "page('history')", "4", "", "history of the case over stored runs, where it changed"),
     Action("5", "page('replay')", "5", "", "replay: scrub through a recording"),
     Action("6", "page('doctor')", "6", "", "doctor: the machine's noise and the dashboard's own cost"),
-    Action("7", "page('pictures')", "7", "", "pictures of the suites: curves, ladders, lanes"),
+    Action("7", "page('pictures')", "7", "", "pictures: schedules, lanes, ladders, curves over sizes"),
     Action("j,down", "down", "j ↓", "", "next row, or scroll down"),
     Action("k,up", "up", "k ↑", "", "previous row, or scroll up"),
     Action("g,home", "first", "g", "", "first row, or the top"),
@@ -66,7 +66,9 @@ ACTIONS = (
     Action("left_curly_bracket", "pace(-1)", "{", "slower", "replay: at half the pace", ("replay",)),
     Action("right_curly_bracket", "pace(1)", "}", "faster", "replay: at twice the pace, 1 to 100 times", ("replay",)),
     Action("x", "window", "x", "window", "replay: begin, end and drop a time window", ("replay",)),
-    Action("y", "copy", "y", "copy", "copy: node id, Markdown row, rerun command", ("live", "case", "history")),
+    Action(
+        "y", "copy", "y", "copy", "copy: node id, Markdown row, rerun, bisect", ("live", "case", "history")
+    ),
     Action("e", "export", "e", "export", "export: SVG, CSV, JSON, HTML"),
     Action("A", "accept", "A", "", "compare: take the run as baseline (with --allow-accept)"),
     Action("t", "theme", "t", "theme", "next theme: dark, light, red-green, 16 colours"),

@@ -17,6 +17,7 @@ from perfguard_tui.actions import short_name
 from perfguard_tui.comparing import Compared, own_comparison
 from perfguard_tui.draw.history_page import bisect_command
 from perfguard_tui.draw.live import headline_series
+from perfguard_tui.draw.scrub import place_at
 from perfguard_tui.known import Known
 from perfguard_tui.palette import THEMES
 from perfguard_tui.past import bisect_of
@@ -25,11 +26,12 @@ from perfguard_tui.replaying import PACES, ReplayFeed
 from perfguard_tui.runs import RunsDashboard
 from perfguard_tui.selection import moved, next_regression
 from perfguard_tui.sources import Source
+from perfguard_tui.state import PAGES
 from perfguard_tui.views import CaseView
 from perfguard_tui.widgets.case_table import CaseTable
 from perfguard_tui.widgets.choice_screen import ChoiceScreen
 from perfguard_tui.widgets.help_screen import HelpScreen
-from perfguard_tui.widgets.lines_view import LinesView
+from perfguard_tui.widgets.lines_view import LineBar, LinesView
 
 
 class Dashboard(RunsDashboard):
@@ -346,6 +348,30 @@ class Dashboard(RunsDashboard):
     def on_case_table_chosen(self, message: CaseTable.Chosen) -> None:
         """A row was clicked."""
         self._select(message.case_id)
+
+    def on_lines_view_clicked(self, message: LinesView.Clicked) -> None:
+        """A line of a page: the row there is chosen, and opened if it was already."""
+        rows = self._rows_to_choose()
+        if message.view is not self._main or rows is None or self._chosen_line is None:
+            return
+        cursor = self.state.cursor.get(self.state.page, 0)
+        by = message.row - self._chosen_line
+        if by == 0:
+            self.action_open()
+        elif 0 <= cursor + by < rows:
+            self._move(by)
+
+    def on_line_bar_clicked(self, message: LineBar.Clicked) -> None:
+        """A page's number, a key of the footer, a place on the scrub bar."""
+        if message.bar is self._scrub:
+            if isinstance(self._feed, ReplayFeed) and message.y > 0:
+                self._feed.seek(place_at(message.x, self._feed.extent.length_s, self.size.width))
+        elif message.bar is self._crumbs and message.key in map(str, range(1, len(PAGES) + 1)):
+            self.action_page(PAGES[int(message.key) - 1])
+        elif message.bar is self._footer and message.key:
+            action = next((one for one in self.actions if one.shown_keys == message.key), None)
+            if action is not None:
+                self.call_later(self.run_action, action.name)
 
     def on_input_changed(self, message: Input.Changed) -> None:
         """Filter as one types."""

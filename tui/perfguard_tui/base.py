@@ -89,6 +89,7 @@ class DashboardBase(App[None]):
         self._heard_s = time.monotonic()
         self._drawn: tuple[Any, ...] = ()
         self._shape: tuple[Size, ...] = ()
+        self._chosen_line: int | None = None
         self._laid_out_for = Size(0, 0)
         self._ground: Screen[Any] | None = None  # the dashboard's own screen, whatever lies over it
         self._bar_drawn: tuple[Any, ...] = ()
@@ -352,6 +353,7 @@ class DashboardBase(App[None]):
         )
         self._side.display = bool(drawn.side)
         self._main.show(drawn.main, drawn.chosen)
+        self._chosen_line = drawn.chosen
         self._side.show(drawn.side)
 
     def _raw_of(self, case: CaseView | None) -> tuple[Mapping[str, Any], ...]:

@@ -275,6 +275,16 @@ def test_a_recording_is_scrubbed_windowed_and_played(recording: Path) -> None:
         assert app.state.window is not None
         assert len(app.rows) < len(app.run_shown.cases)
         assert "window" in screen_of(app)
+        bar = (
+            screen_of(app)
+            .split("\n")
+            .index(next(line for line in screen_of(app).split("\n") if "●" in line and "━" in line))
+        )
+        await pilot.click(offset=(30, bar))
+        await _still(app, pilot, feed)
+        assert feed.at_s == pytest.approx(length_s * 28 / 115, rel=0.02)
+        await pilot.press(*["right_square_bracket"] * 20)
+        await _still(app, pilot, feed)
         await press(app, pilot, "x", *["right_curly_bracket"] * 9)
         assert feed.pace == 100.0
         await pilot.press("space")

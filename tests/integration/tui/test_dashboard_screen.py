@@ -15,6 +15,7 @@ from textual.pilot import Pilot
 from perfguard.events.schema import Event
 from perfguard_tui import screenshot
 from perfguard_tui.app import Dashboard
+from perfguard_tui.comparing import own_comparison
 from perfguard_tui.feed import Feed, FeedStatus
 from perfguard_tui.sources import Source
 from perfguard_tui.store import Store
@@ -103,6 +104,29 @@ def test_a_click_selects_a_row() -> None:
         assert "✓ test_round_trip[empty-ipc]" in screen_of(app)
 
     _use(event_story.events(), use)
+
+
+def test_pages_and_keys_are_clicked() -> None:
+    """A page's name, a key's word in the footer; on the compare page a row, and the same again to open it."""
+
+    async def use(app: Dashboard, pilot: Pilot[None]) -> None:
+        async def click(what: str, below: int = 0) -> str:
+            lines = screen_of(app).split("\n")
+            row = next(i for i, line in enumerate(lines) if what in line)
+            await pilot.click(offset=(lines[row].index(what), row + below))
+            await settle(app, pilot)
+            return screen_of(app)
+
+        assert "certainty" in await click("compare")
+        assert app.state.page == "compare"
+        await click("certainty", below=4)
+        assert app.state.cursor["compare"] == 3
+        await click("certainty", below=4)
+        assert (app.state.page, app.state.selected) == ("case", own_comparison(app.run_shown).rows[3].case)
+        assert "keys" in await click("help")
+        assert isinstance(app.screen, HelpScreen)
+
+    _use(event_story.events(), use, (200, 40), state="finished")
 
 
 def test_the_filter_leaves_what_matches() -> None:
