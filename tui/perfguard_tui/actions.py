@@ -66,9 +66,7 @@ ACTIONS = (
     Action("left_curly_bracket", "pace(-1)", "{", "slower", "replay: at half the pace", ("replay",)),
     Action("right_curly_bracket", "pace(1)", "}", "faster", "replay: at twice the pace, 1 to 100 times", ("replay",)),
     Action("x", "window", "x", "window", "replay: begin, end and drop a time window", ("replay",)),
-    Action(
-        "y", "copy", "y", "copy", "copy: node id, Markdown row, rerun, bisect", ("live", "case", "history")
-    ),
+    Action("y", "copy", "y", "copy", "copy: node id, Markdown row, rerun, bisect", ("live", "case", "history")),
     Action("e", "export", "e", "export", "export: SVG, CSV, JSON, HTML"),
     Action("A", "accept", "A", "", "compare: take the run as baseline (with --allow-accept)"),
     Action("t", "theme", "t", "theme", "next theme: dark, light, red-green, 16 colours"),
