@@ -316,7 +316,7 @@ class DashboardBase(App[None]):
             return
         alone = not right.display
         if left.display:
-            left.show(draw_left(case, left.outer_size.width - 1, alone=alone, now_s=self._now_s()))
+            left.show(draw_left(case, left.outer_size.width - 1, alone=alone, now_s=self._elapsed_s()))
         if not alone:
             right.show(draw_right(case, right.outer_size.width - 1))
 
@@ -326,13 +326,6 @@ class DashboardBase(App[None]):
         moving = case is not None and case.state == "running" and not self._feed.over and not self.state.paused
         if moving and self._left.display and self._detail.display:
             self._draw_detail(case)
-
-    def _now_s(self) -> float:
-        """Seconds since the run began, by the clock while it is live, by the replay's own where it is played."""
-        feed = self._feed
-        if isinstance(feed, ReplayFeed) and feed.playing:
-            return max(feed.at_s, self.run_shown.elapsed_s)
-        return self._elapsed_s()
 
     def _draw_page(self, run: RunView, case: CaseView | None) -> None:
         region = self._page.outer_size
@@ -379,8 +372,11 @@ class DashboardBase(App[None]):
         return names
 
     def _elapsed_s(self) -> float:
-        since_s = time.monotonic() - self._heard_s if self._feed.status.state == "live" else 0.0
-        return self.run_shown.elapsed_s + since_s
+        """Seconds since the run began: by the clock while it is live, by the replay's own in a recording."""
+        feed, told_s = self._feed, self.run_shown.elapsed_s
+        if isinstance(feed, ReplayFeed):
+            return max(told_s, feed.at_s)
+        return told_s + (time.monotonic() - self._heard_s if feed.status.state == "live" else 0.0)
 
     def say(self, text: str) -> None:
         """Say it in the footer for some seconds."""

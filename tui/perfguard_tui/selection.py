@@ -82,7 +82,9 @@ def windowed(run: RunView, window: tuple[float, float] | None) -> RunView:
 
 
 def _windowed_case(case: CaseView, low: float, high: float) -> CaseView:
-    if case.began_s is not None and case.ended_s is not None and low <= case.began_s and case.ended_s <= high:
+    told_s = [float(one.points[0][-1]) for one in case.series if one.points is not None and len(one.points[0])]
+    end_s = case.ended_s if case.ended_s is not None else max(told_s, default=0.0)
+    if case.began_s is not None and low <= case.began_s and end_s <= high:
         return case
     series = tuple(_windowed_series(one, low, high) for one in case.series)
     rounds = {int(index) for one in series if one.points is not None for index in one.points[1]}

@@ -58,7 +58,8 @@ class Source:
         """One line for a list of runs."""
         run = self.store.snapshot()
         found = ", ".join(f"{count} {word}" for word, count in run.tally if word != "same")
-        parts = [self.feed.status.state, f"{run.done}/{len(run.cases)} cases", found, run.commit, run.started[:16]]
+        when = run.started[5:16].replace("T", " ")
+        parts = [self.feed.status.state, f"{run.done}/{len(run.cases)} cases", found, when, run.commit]
         return f"{self.title}  " + " · ".join(part for part in parts if part)
 
 
