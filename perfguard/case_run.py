@@ -20,6 +20,7 @@ from perfguard.measure.blocks import Target, prepared
 from perfguard.measure.clock import Clock
 from perfguard.measure.reference import SpeedMeter
 from perfguard.measure.sampling import Observer
+from perfguard.pictures import KEY, MAX_PICTURES, Picture, to_map
 from perfguard.spans.account import AccountBuilder
 from perfguard.spans.recorder import RoundPhases, Span
 from perfguard.stats.quantiles import Interval, median_interval
@@ -55,6 +56,7 @@ class CaseRun:
         self.speed = SpeedMeter()
         self.repeats = 0
         self._spans_due_ns = 0
+        self._extra: dict[str, Any] = {}
 
     # -- what the fixture calls
 
@@ -128,7 +130,15 @@ class CaseRun:
 
     def describe(self, extra: Mapping[str, Any]) -> None:
         """Facts about this case for whoever reads the document: plain JSON values only."""
-        self.stream.emit("extra", case=self.case_id, extra=dict(extra))
+        self._extra |= extra
+        self.stream.emit("extra", case=self.case_id, extra=dict(self._extra))
+
+    def picture(self, picture: Picture) -> None:
+        """One more picture of this case, among its facts."""
+        shown = [*self._extra.get(KEY, ()), to_map(picture)]
+        if len(shown) > MAX_PICTURES:
+            raise MeasurementError(f"picture {picture.title!r}", f"one more than the {MAX_PICTURES} a case may have")
+        self.describe({KEY: shown})
 
     # -- what sampling tells (measure.sampling.Observer)
 

@@ -18,6 +18,7 @@ from perfguard.spans import add_span, add_stamps, phase
 if TYPE_CHECKING:
     from perfguard.case_run import CaseRun
     from perfguard.measure import Comparison
+    from perfguard.pictures import Picture
 
 T = TypeVar("T")
 
@@ -136,6 +137,15 @@ class Perfguard:
         """
         if self._run is not None:
             self._run.account(calls)
+
+    def picture(self, picture: Picture) -> None:
+        """Hand on a picture (`perfguard.pictures`: lanes on one clock, a ladder measured beside predicted).
+
+        It is data: it stands in the run document, and the dashboard draws it on its page 7. Raises `MeasurementError`
+        for a picture over the limits, or of figures that are none.
+        """
+        if self._run is not None:
+            self._run.picture(picture)
 
     def note(self, text: str) -> None:
         """Add a sentence to this case's report."""

@@ -75,13 +75,18 @@ def default_endpoint(run_id: str) -> Endpoint:
 
 def newest_endpoint() -> Endpoint | None:
     """The endpoint of this user's newest live run, or None if there is none."""
+    return next(iter(live_endpoints()), None)
+
+
+def live_endpoints() -> list[Endpoint]:
+    """The endpoints of this user's live runs, the newest first."""
     directory = runtime_dir()
     _sweep(directory)
     found = []
     for path in directory.glob("*.live"):
         with contextlib.suppress(OSError):
             found.append((path.stat().st_mtime_ns, path))
-    return _ipc(max(found)[1]) if found else None
+    return [_ipc(path) for _, path in sorted(found, reverse=True)]
 
 
 def parse_endpoint(text: str) -> Endpoint:

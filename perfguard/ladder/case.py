@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from statistics import median
 from typing import Any
 
 from perfguard.fixtures import Perfguard
@@ -11,6 +12,7 @@ from perfguard.ladder.model import Load, Stage
 from perfguard.ladder.result import Ladder
 from perfguard.ladder.rounds import measure
 from perfguard.ladder.tables import render
+from perfguard.pictures import Rung, Rungs
 
 BUDGETS_S: Mapping[str, float] = {"quick": 30.0, "standard": 120.0, "full": 400.0}
 SMALL = Load(requests=2, concurrency=2, prompt_tokens=4, new_tokens=3)
@@ -76,3 +78,16 @@ def record_ladder(perfguard: Perfguard, ladder: Ladder) -> None:
     perfguard.record("ladder_unexplained_fraction", ladder.unexplained_fraction, unit="", kind="fraction", gated=False)
     for part in render(ladder).rstrip().split("\n\n"):
         perfguard.note(part)
+    perfguard.picture(picture_of(ladder))
+
+
+def picture_of(ladder: Ladder) -> Rungs:
+    """Each stage's tokens per second, and by what terms it is slower than stage 0."""
+    rungs = []
+    for name in ladder.names:
+        found = ladder.terms(name) if name != ladder.names[0] else None
+        terms = None if found is None else found.terms
+        parts = {} if terms is None else {"gap": terms.gap_s, "dilation": terms.dilation_s, "mix": terms.mix_s}
+        rungs.append(Rung(name, float(median(ladder.tokens_per_s(name))), parts=parts))
+    title, lost = "tokens per second by stage", f"lost per token, against {ladder.names[0]}"
+    return Rungs(title, tuple(rungs), "tokens/s", "throughput", parts_title=lost)

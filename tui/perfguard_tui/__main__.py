@@ -3,9 +3,10 @@
 perfguard dashboard                            this user's newest live run; waits for one
 perfguard dashboard --endpoint E               the run at that endpoint
 perfguard dashboard FILE.pgrun [--speed X]     a recording
-perfguard dashboard -- pytest --perfguard ...  starts the command, shows it, exits with its status
 perfguard dashboard FILE.json                  a finished run's document
-... --against RUN                              beside another run, a document or a recording
+perfguard dashboard -- pytest --perfguard ...  starts the command, shows it, exits with its status
+perfguard dashboard A.json B.pgrun ...         several runs at once, live ones among them: r switches, 3 compares
+... --against RUN                              compared with that run, a document or a recording
 ... --web 8000                                 in a browser, on this machine only
 """
 
@@ -23,12 +24,11 @@ from pathlib import Path
 from perfguard.errors import OptionError, PerfguardError
 from perfguard.events.runtime_dir import default_endpoint, parse_endpoint
 from perfguard_tui.actions import keys_file, read_keys
-from perfguard_tui.comparing import compare, read_run
-from perfguard_tui.documents import DocumentFeed
-from perfguard_tui.feed import CommandFeed, Feed, LiveFeed
+from perfguard_tui.feed import CommandFeed
 from perfguard_tui.known import Known
-from perfguard_tui.replaying import ReplayFeed
+from perfguard_tui.past import PastReader, default_target
 from perfguard_tui.settle import settle
+from perfguard_tui.sources import Source, open_file, open_live
 from perfguard_tui.store import Store
 
 
@@ -60,16 +60,28 @@ def build_parser() -> argparse.ArgumentParser:
         description="Show a run: live, recorded, or started here with -- COMMAND.",
         epilog="after --, a command such as: pytest --perfguard suites/",
     )
-    parser.add_argument("recording", nargs="?", type=Path, metavar="FILE", help="a .pgrun recording or a run document")
-    parser.add_argument("--endpoint", help="the live run there (default: this user's newest; waits for one)")
+    parser.add_argument(
+        "files", nargs="*", type=Path, metavar="FILE", help=".pgrun recordings and run documents, the last shown first"
+    )
+    parser.add_argument(
+        "--endpoint",
+        action="append",
+        default=[],
+        help="the live run there, also several times (default without FILE: this user's newest; waits for one)",
+    )
     parser.add_argument("--speed", type=float, metavar="X", help="replay at X times the pace of the recording")
-    parser.add_argument("--against", type=Path, metavar="RUN", help="compare with this run: a document or a recording")
+    parser.add_argument("--against", type=Path, metavar="RUN", help="open this run too, and compare with it")
     parser.add_argument(
         "--baselines",
         type=Path,
         default=Path("baselines"),
         metavar="DIR",
         help="stored process runs, for histories and case pages (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--history",
+        metavar="PATH|URL",
+        help="the history of runs for the history page (default: .perfguard/history.db, if it is there)",
     )
     parser.add_argument(
         "--allow-accept",
@@ -83,17 +95,12 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def _check(options: argparse.Namespace, command: Sequence[str]) -> None:
-    sources = [bool(command), options.recording is not None, options.endpoint is not None]
-    if sum(sources) > 1:
-        raise OptionError("perfguard dashboard", "more than one of FILE, --endpoint and -- COMMAND", "choose one")
-    if options.speed is not None and options.recording is None:
+    if options.speed is not None and not any(path.suffix != ".json" for path in options.files):
         raise OptionError("--speed", "is for recordings", "name a FILE.pgrun")
     if options.speed is not None and not 0 < options.speed < float("inf"):
         raise OptionError("--speed", f"{options.speed} is no pace", "give a number above 0")
-    if options.endpoint is not None:
-        parse_endpoint(options.endpoint)
-    if options.against is not None and options.recording is None:
-        raise OptionError("--against", "compares two finished runs", "name a FILE as well")
+    for endpoint in options.endpoint:
+        parse_endpoint(endpoint)
     if options.web is not None and (command or options.allow_accept):
         raise OptionError("--web", "is for looking: no -- COMMAND, no --allow-accept", "start the run by itself")
     in_browser = options.web is not None or "TEXTUAL_DRIVER" in os.environ
@@ -106,16 +113,25 @@ def _check(options: argparse.Namespace, command: Sequence[str]) -> None:
 
 
 def _show(options: argparse.Namespace) -> int:
-    store = Store()
-    feed: Feed
-    if options.recording is None:
-        feed = LiveFeed(store, options.endpoint)
-    elif options.recording.suffix == ".json":
-        feed = DocumentFeed(store, options.recording)
-    else:
-        feed = ReplayFeed(store, options.recording, options.speed)
-    _run(store, feed, options)
+    _run(_opened(options), options)
     return 0
+
+
+def _opened(options: argparse.Namespace, *more: Source) -> list[Source]:
+    """All runs asked for, those of files first; each is compared with the one before it, or with `--against`."""
+    against = None if options.against is None else open_file(options.against)
+    sources = [] if against is None else [against]
+    sources += [open_file(path, options.speed if path.suffix != ".json" else None) for path in options.files]
+    sources += [open_live(endpoint) for endpoint in options.endpoint]
+    if len(sources) == (against is not None) and not more:
+        sources.append(open_live(None))
+    sources += more
+    if len(sources) > 1:
+        for number, source in enumerate(sources):
+            source.before = against or sources[number - 1 if number else 1]
+        if against is not None:
+            against.before = sources[1]
+    return sources
 
 
 def _show_command(command: Sequence[str], options: argparse.Namespace) -> int:
@@ -123,7 +139,7 @@ def _show_command(command: Sequence[str], options: argparse.Namespace) -> int:
     with tempfile.TemporaryFile(prefix="perfguard-output-") as output:
         feed = CommandFeed(store, command, default_endpoint("dashboard").live, output)
         try:
-            _run(store, feed, options)
+            _run(_opened(options, Source("", store, feed)), options)
         finally:
             status = feed.stop()
             output.seek(0)
@@ -133,28 +149,24 @@ def _show_command(command: Sequence[str], options: argparse.Namespace) -> int:
     return status
 
 
-def _run(store: Store, feed: Feed, options: argparse.Namespace) -> None:
+def _run(sources: Sequence[Source], options: argparse.Namespace) -> None:
     keys = read_keys(keys_file())
-    comparison = None
-    if options.against is not None:
-        before, now = read_run(options.against), read_run(options.recording)
-        comparison = compare(before, now, options.against.name, options.recording.name)
     from perfguard_tui.app import Dashboard
 
     app = Dashboard(
-        store,
-        feed,
-        known=Known(options.baselines),
-        comparison=comparison,
+        sources,
+        known=Known(options.baselines, past=PastReader(options.history or default_target())),
         keys=keys,
         accept_into=options.baselines if options.allow_accept else None,
     )
     settle()
-    feed.start()
+    for source in sources:
+        source.feed.start()
     try:
         app.run()
     finally:
-        feed.stop()
+        for source in app.sources:
+            source.feed.stop()
 
 
 def _serve(options: argparse.Namespace) -> int:
@@ -164,9 +176,10 @@ def _serve(options: argparse.Namespace) -> int:
     except ImportError as error:
         raise OptionError("--web", "textual-serve is missing", "pip install perfguard[web]") from error
     command = [sys.executable, "-m", "perfguard_tui"]
-    if options.recording is not None:
-        command.append(str(options.recording.resolve()))
-    for name in ("endpoint", "speed", "against", "baselines"):
+    command += [str(path.resolve()) for path in options.files]
+    for endpoint in options.endpoint:
+        command += ["--endpoint", endpoint]
+    for name in ("speed", "against", "baselines", "history"):
         value = getattr(options, name)
         if value is not None:
             command += [f"--{name}", str(value.resolve() if isinstance(value, Path) else value)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from textual.app import SystemCommand
@@ -11,39 +11,41 @@ from textual.widget import Widget
 from textual.widgets import Input
 
 from perfguard.errors import PerfguardError
+from perfguard.history.model import ChangePoint
 from perfguard_tui import export, query
 from perfguard_tui.actions import short_name
-from perfguard_tui.base import DashboardBase
-from perfguard_tui.comparing import Compared, Comparison, own_comparison
+from perfguard_tui.comparing import Compared, own_comparison
 from perfguard_tui.draw.history_page import bisect_command
 from perfguard_tui.draw.live import headline_series
-from perfguard_tui.feed import Feed
+from perfguard_tui.draw.scrub import place_at
 from perfguard_tui.known import Known
 from perfguard_tui.palette import THEMES
+from perfguard_tui.past import bisect_of
+from perfguard_tui.picture_file import finished
 from perfguard_tui.replaying import PACES, ReplayFeed
+from perfguard_tui.runs import RunsDashboard
 from perfguard_tui.selection import moved, next_regression
-from perfguard_tui.store import Store
+from perfguard_tui.sources import Source
+from perfguard_tui.state import PAGES
 from perfguard_tui.views import CaseView
 from perfguard_tui.widgets.case_table import CaseTable
 from perfguard_tui.widgets.choice_screen import ChoiceScreen
 from perfguard_tui.widgets.help_screen import HelpScreen
-from perfguard_tui.widgets.lines_view import LinesView
+from perfguard_tui.widgets.lines_view import LineBar, LinesView
 
 
-class Dashboard(DashboardBase):
-    """Seven pages of one run. Read-only unless `accept_into` names a folder of baselines."""
+class Dashboard(RunsDashboard):
+    """Seven pages of one run out of those that are open. Read-only unless `accept_into` names a folder of baselines."""
 
     def __init__(
         self,
-        store: Store,
-        feed: Feed,
+        sources: Sequence[Source],
         *,
         known: Known | None = None,
-        comparison: Comparison | None = None,
         keys: Mapping[str, str] | None = None,
         accept_into: Path | None = None,
     ) -> None:
-        super().__init__(store, feed, known=known, comparison=comparison, keys=keys)
+        super().__init__(sources, known=known, keys=keys)
         self._accept_into = accept_into
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:  # noqa: ARG002 - Textual\'s signature
@@ -278,6 +280,8 @@ class Dashboard(DashboardBase):
         self.push_screen(ChoiceScreen("copy", {key: f"{what}: {text}" for key, (what, text) in choices.items()}), copy)
 
     def _bisect_of(self, case: CaseView) -> str | None:
+        if changes := self._changes():
+            return bisect_of(changes[max(0, min(len(changes) - 1, self.state.cursor.get("history", 0)))], case.id)
         metric = case.headline
         stored = None if metric is None else self.known.metric(self.run_shown, case, metric.name, metric.kind)
         return None if stored is None else bisect_command(case, stored)
@@ -287,7 +291,7 @@ class Dashboard(DashboardBase):
         if self.is_web:
             self.say("exports are written by a dashboard in a terminal")
             return
-        svg = self.export_screenshot(title=f"perfguard {self.run_shown.run_id}")
+        svg = finished(self.export_screenshot(title=f"perfguard {self.run_shown.run_id}"))
         choices = {"s": "SVG: this screen", "c": "CSV: the cases shown", "j": "JSON: the run", "h": "HTML: both"}
 
         def write(key: str | None) -> None:
@@ -345,6 +349,30 @@ class Dashboard(DashboardBase):
         """A row was clicked."""
         self._select(message.case_id)
 
+    def on_lines_view_clicked(self, message: LinesView.Clicked) -> None:
+        """A line of a page: the row there is chosen, and opened if it was already."""
+        rows = self._rows_to_choose()
+        if message.view is not self._main or rows is None or self._chosen_line is None:
+            return
+        cursor = self.state.cursor.get(self.state.page, 0)
+        by = message.row - self._chosen_line
+        if by == 0:
+            self.action_open()
+        elif 0 <= cursor + by < rows:
+            self._move(by)
+
+    def on_line_bar_clicked(self, message: LineBar.Clicked) -> None:
+        """A page's number, a key of the footer, a place on the scrub bar."""
+        if message.bar is self._scrub:
+            if isinstance(self._feed, ReplayFeed) and message.y > 0:
+                self._feed.seek(place_at(message.x, self._feed.extent.length_s, self.size.width))
+        elif message.bar is self._crumbs and message.key in map(str, range(1, len(PAGES) + 1)):
+            self.action_page(PAGES[int(message.key) - 1])
+        elif message.bar is self._footer and message.key:
+            action = next((one for one in self.actions if one.shown_keys == message.key), None)
+            if action is not None:
+                self.call_later(self.run_action, action.name)
+
     def on_input_changed(self, message: Input.Changed) -> None:
         """Filter as one types."""
         self.state.filter = message.value
@@ -364,14 +392,27 @@ class Dashboard(DashboardBase):
 
     def _move(self, by: int) -> None:
         state = self.state
-        if state.page == "compare":
-            last = max(0, len(self._compare_rows()) - 1)
-            state.cursor["compare"] = max(0, min(last, state.cursor.get("compare", 0) + by))
+        rows = self._rows_to_choose()
+        if rows is not None:
+            state.cursor[state.page] = max(0, min(rows - 1, state.cursor.get(state.page, 0) + by))
             self.draw()
         elif isinstance(self.focused, LinesView):
             self.focused.scroll_relative(y=by, animate=False)
         else:
             self._select(moved(self.rows, state.selected, by))
+
+    def _rows_to_choose(self) -> int | None:
+        """How many rows the page has that a cursor goes over, None where it has none."""
+        if self.state.page == "compare":
+            return len(self._compare_rows())
+        changes = self._changes()
+        return len(changes) if self.state.page == "history" and changes else None
+
+    def _changes(self) -> tuple[ChangePoint, ...]:
+        """The change points of the selected case in the history of runs."""
+        case = self.run_shown.case(self.state.selected)
+        past = None if case is None else self.known.past_of(self.run_shown, case)
+        return () if past is None else past.changes
 
     def _compare_rows(self) -> tuple[Compared, ...]:
         return (self.comparison or own_comparison(self.run_shown)).rows

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from textual.app import App, ComposeResult
 from textual.containers import Horizontal
+from textual.geometry import Size
+from textual.screen import Screen
+from textual.theme import Theme
 from textual.widget import Widget
 from textual.widgets import Input
 
@@ -21,14 +24,12 @@ from perfguard_tui.draw.live import draw_samples, headline_series
 from perfguard_tui.draw.log import draw_log
 from perfguard_tui.draw.run_bar import run_bar
 from perfguard_tui.draw.scrub import draw_scrub
-from perfguard_tui.feed import Feed
 from perfguard_tui.known import Known
 from perfguard_tui.pages import Scene, draw_page
 from perfguard_tui.palette import THEMES, first_theme
 from perfguard_tui.replaying import ReplayFeed, find_round
 from perfguard_tui.selection import chosen, filtered, ordered, windowed
-from perfguard_tui.state import State
-from perfguard_tui.store import Store
+from perfguard_tui.sources import Source
 from perfguard_tui.views import CaseView, RunView
 from perfguard_tui.widgets.case_table import CaseTable
 from perfguard_tui.widgets.lines_view import LineBar, LinesView
@@ -40,7 +41,10 @@ SAY_S = 4.0
 
 
 class DashboardBase(App[None]):
-    """Widgets, layout and drawing. `state` is all that the user chose; `run_shown` the snapshot on the screen."""
+    """Widgets, layout and drawing. `state` is all that the user chose; `run_shown` the snapshot on the screen.
+
+    `sources` are the open runs, the last of which is shown first.
+    """
 
     TITLE = "perfguard"
     CSS = """
@@ -67,25 +71,27 @@ class DashboardBase(App[None]):
 
     def __init__(
         self,
-        store: Store,
-        feed: Feed,
+        sources: Sequence[Source],
         *,
         known: Known | None = None,
-        comparison: Comparison | None = None,
         keys: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__()
-        self.state = State(page="replay") if isinstance(feed, ReplayFeed) and feed.playing else State()
+        self.sources = list(sources)
+        self.at = len(self.sources) - 1
+        self.state = self.source.state
         self.known = known or Known(None)
-        self.comparison = comparison
         self.doctor = Doctor()
         self.actions = remapped(keys or {})
         self.run_shown = RunView()
         self.rows: tuple[CaseView, ...] = ()
-        self._store = store
-        self._feed = feed
+        self._store, self._feed = self.source.store, self.source.feed
         self._heard_s = time.monotonic()
         self._drawn: tuple[Any, ...] = ()
+        self._shape: tuple[Size, ...] = ()
+        self._chosen_line: int | None = None
+        self._laid_out_for = Size(0, 0)
+        self._ground: Screen[Any] | None = None  # the dashboard's own screen, whatever lies over it
         self._bar_drawn: tuple[Any, ...] = ()
         self._said, self._said_s = "", 0.0
         self._raw: tuple[tuple[str, int] | None, tuple[Mapping[str, Any], ...]] = (None, ())
@@ -103,10 +109,21 @@ class DashboardBase(App[None]):
             Horizontal(self._chart, self._log_view, id="lower"),
         )
         self._page = Horizontal(self._main, self._side, id="page")
+        self._panes = (self._table, self._left, self._right, self._chart, self._log_view, self._page)
         self._input = Input(id="filter", placeholder="regex !word status:slower delta:>5% phase:pack suite: n:")
         for theme in THEMES:
             self.register_theme(theme)
         self.theme = first_theme(os.environ)
+
+    @property
+    def source(self) -> Source:
+        """The run that is shown."""
+        return self.sources[self.at]
+
+    @property
+    def comparison(self) -> Comparison | None:
+        """The shown run against the one chosen as before, or None."""
+        return self.source.comparison
 
     def compose(self) -> ComposeResult:
         """The parts of the screen, from top to bottom; most are hidden on most pages."""
@@ -125,19 +142,43 @@ class DashboardBase(App[None]):
         """Begin to tick."""
         self.lay_out()
         self._table.focus()
+        self._ground = self.screen
+        self._ground.screen_layout_refresh_signal.subscribe(self, self._laid_out)
+        self.theme_changed_signal.subscribe(self, self._repaint)
         self.set_interval(TICK_S, self.tick)
         self.call_after_refresh(self.tick)
 
-    def on_resize(self) -> None:
-        """Lay the parts out for the new size, once it is in force."""
-        self.call_after_refresh(self._resized)
+    def _laid_out(self, _: Screen[Any]) -> None:
+        """Every part has its size: what was drawn for other sizes is drawn again.
 
-    def _resized(self) -> None:
-        self.lay_out()
-        self.call_after_refresh(self.draw)
+        A terminal's new size comes to the app first and to the screen and its parts some milliseconds later; what is
+        drawn in between is drawn for the old ones.
+        """
+        if self.fits:
+            return
+        if self.size != self._laid_out_for:
+            self.lay_out()  # which leads here again
+        else:
+            self.draw()
+
+    def _repaint(self, _: Theme) -> None:
+        """Roles have other colours now, which Textual cannot know where two themes have one background."""
+        for screen in self.screen_stack:
+            for widget in screen.walk_children(Widget):
+                widget.refresh()
+
+    @property
+    def fits(self) -> bool:
+        """Whether what was drawn last was drawn for the sizes that the terminal and all parts have now."""
+        ground = self._ground is None or self._ground.outer_size == self.size
+        return ground and self.size == self._laid_out_for and self._shape == self._shape_now()
+
+    def _shape_now(self) -> tuple[Size, ...]:
+        return (self.size, *(pane.outer_size for pane in self._panes if pane.display))
 
     def lay_out(self) -> None:
         """Show the parts that the page has room for; a zoomed pane has all of it."""
+        self._laid_out_for = self.size
         state, (width, height) = self.state, self.size
         enough = width >= LEAST_SIZE[0] and height >= LEAST_SIZE[1]
         tables, zoomed = enough and state.page in ("live", "replay"), state.zoomed
@@ -165,6 +206,8 @@ class DashboardBase(App[None]):
     def tick(self) -> None:
         """Take what has come since the last tick; draw if anything that is shown has changed."""
         begin_s = time.thread_time()
+        if self.size != self._laid_out_for:
+            self.lay_out()
         if not self.state.paused:
             run = self._store.snapshot(self._on_screen())
             if run is not self.run_shown:
@@ -176,12 +219,13 @@ class DashboardBase(App[None]):
             self._said, self._drawn = "", ()
         feed = self._feed
         replay = (feed.at_s, feed.playing, feed.pace, feed.extent) if isinstance(feed, ReplayFeed) else ()
-        shown = (id(self.run_shown), feed.status, self.size, replay)
+        shown = (id(self.run_shown), feed.status, self._shape_now(), replay, self.known.past.version)
         if shown != self._drawn:
             self.draw()
             self._drawn = shown
         elif self.size.width >= LEAST_SIZE[0]:  # the clock goes on
             self._draw_bar()
+            self._draw_running()
             return
         self.doctor.frames.append(time.thread_time() - begin_s)
 
@@ -193,6 +237,7 @@ class DashboardBase(App[None]):
 
     def draw(self) -> None:
         """Show the snapshot; each widget refreshes only if what it shows has changed."""
+        self._shape = self._shape_now()
         width, height = self.size
         if width < LEAST_SIZE[0] or height < LEAST_SIZE[1]:
             self._bar_drawn = ()
@@ -217,11 +262,12 @@ class DashboardBase(App[None]):
 
     def _draw_bar(self) -> None:
         second = int(self._elapsed_s())
-        shown = (id(self.run_shown), self._feed.status, second, self.size, self.state.paused)
+        which = f"{self.at + 1}/{len(self.sources)}" if len(self.sources) > 1 else ""
+        shown = (id(self.run_shown), self._feed.status, second, self.size, self.state.paused, which)
         if shown != self._bar_drawn:
             self._bar_drawn = shown
             width, paused = self.size.width, self.state.paused
-            self._bar.show(run_bar(self.run_shown, self._feed.status, second, width, paused=paused))
+            self._bar.show(run_bar(self.run_shown, self._feed.status, second, width, paused=paused, which=which))
 
     def _draw_tables(self, run: RunView, case: CaseView | None, width: int) -> None:
         empty = "no case matches the filter" if run.cases else "waiting for the first event"
@@ -233,9 +279,9 @@ class DashboardBase(App[None]):
         self._draw_detail(case)
         if self._lower.display:
             chart = self._chart
-            chart_size = chart.scrollable_content_region.size
+            chart_size = chart.outer_size
             chart.show(draw_samples(case, chart_size.width - 1, chart_size.height, log=self.state.log_axis))
-            log = self._log_view.scrollable_content_region.size
+            log = self._log_view.outer_size
             rows = 500 if self.state.zoomed == "log" else log.height
             self._log_view.show(draw_log(run, log.width - 1, rows))
         if self._scrub.display:
@@ -270,12 +316,19 @@ class DashboardBase(App[None]):
             return
         alone = not right.display
         if left.display:
-            left.show(draw_left(case, left.scrollable_content_region.width - 1, alone=alone))
+            left.show(draw_left(case, left.outer_size.width - 1, alone=alone, now_s=self._elapsed_s()))
         if not alone:
-            right.show(draw_right(case, right.scrollable_content_region.width - 1))
+            right.show(draw_right(case, right.outer_size.width - 1))
+
+    def _draw_running(self) -> None:
+        """The lane of what runs goes on between events."""
+        case = self.run_shown.case(self.state.selected)
+        moving = case is not None and case.state == "running" and not self._feed.over and not self.state.paused
+        if moving and self._left.display and self._detail.display:
+            self._draw_detail(case)
 
     def _draw_page(self, run: RunView, case: CaseView | None) -> None:
-        region = self._page.region.size
+        region = self._page.outer_size
         drawn = draw_page(
             Scene(
                 run=run,
@@ -286,12 +339,14 @@ class DashboardBase(App[None]):
                 comparison=self.comparison,
                 raw=self._raw_of(case) if self.state.opened else (),
                 readings=tuple(self.doctor.readings),
+                facts=self.doctor.facts,
             ),
             max(20, region.width or self.size.width),
             max(6, region.height or self.size.height - 5),
         )
         self._side.display = bool(drawn.side)
         self._main.show(drawn.main, drawn.chosen)
+        self._chosen_line = drawn.chosen
         self._side.show(drawn.side)
 
     def _raw_of(self, case: CaseView | None) -> tuple[Mapping[str, Any], ...]:
@@ -317,8 +372,11 @@ class DashboardBase(App[None]):
         return names
 
     def _elapsed_s(self) -> float:
-        since_s = time.monotonic() - self._heard_s if self._feed.status.state == "live" else 0.0
-        return self.run_shown.elapsed_s + since_s
+        """Seconds since the run began: by the clock while it is live, by the replay's own in a recording."""
+        feed, told_s = self._feed, self.run_shown.elapsed_s
+        if isinstance(feed, ReplayFeed):
+            return max(told_s, feed.at_s)
+        return told_s + (time.monotonic() - self._heard_s if feed.status.state == "live" else 0.0)
 
     def say(self, text: str) -> None:
         """Say it in the footer for some seconds."""

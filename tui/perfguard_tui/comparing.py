@@ -64,13 +64,6 @@ def compare(before: Run, now: Run, before_name: str, now_name: str) -> Compariso
     return Comparison(before_name, now_name, _sorted(rows), tuple(notes), tuple(gone), samples)
 
 
-def comparison_of(now: Path | None, against: Path | None) -> Comparison | None:
-    """Two files compared, None where either is not given. Raises `PerfguardError` naming the file."""
-    if now is None or against is None:
-        return None
-    return compare(read_run(against), read_run(now), against.name, now.name)
-
-
 def own_comparison(run: RunView) -> Comparison:
     """The run against its baselines, as its own gate judged it."""
     rows = [
@@ -79,7 +72,7 @@ def own_comparison(run: RunView) -> Comparison:
         for metric in case.metrics
         if metric.change is not None
     ]
-    note = "this run against its baselines, as its gate judged; --against RUN compares with another run"
+    note = "this run against its baselines, as its own gate judged; b compares with another open run"
     return Comparison("baselines", run.run_id or "this run", _sorted(rows), (note,))
 
 

@@ -11,10 +11,11 @@ from typing import NamedTuple
 import numpy as np
 import psutil
 
-from perfguard.doctor.machine import overheated
+from perfguard.doctor.machine import Facts, overheated, read_facts
 
 KEPT = 120
 MOST_PROCESSES = 8
+FACTS_S = 10.0  # a machine of many CPUs has many files to read
 
 
 class Busy(NamedTuple):
@@ -50,10 +51,15 @@ class Reading:
 
 @dataclass(slots=True)
 class Doctor:
-    """Takes readings; `frames` holds the seconds of CPU of the dashboard's latest frames."""
+    """Takes readings; `frames` holds the seconds of CPU of the dashboard's latest frames.
+
+    `facts`: what the kernel told when the dashboard was first asked, and now; None before that.
+    """
 
     frames: deque[float] = field(default_factory=lambda: deque(maxlen=600))
     readings: deque[Reading] = field(default_factory=lambda: deque(maxlen=KEPT))
+    facts: tuple[Facts, Facts] | None = None
+    _facts_s: float = 0.0
     _cpu: tuple[float, float, float] = (0.0, 0.0, 0.0)
     _own: tuple[float, float] = (0.0, 0.0)
     _before: dict[int, float] = field(default_factory=dict)
@@ -66,6 +72,9 @@ class Doctor:
     def read(self) -> None:
         """One reading; differences are to the one before, so the first says nothing of shares."""
         now_s = time.monotonic()
+        if self.facts is None or now_s - self._facts_s > FACTS_S:
+            facts, self._facts_s = read_facts(), now_s
+            self.facts = (facts if self.facts is None else self.facts[0], facts)
         times = psutil.cpu_times()
         steal_s, total_s = getattr(times, "steal", 0.0), sum(times)
         busy_s = total_s - times.idle - getattr(times, "iowait", 0.0) - steal_s

@@ -21,6 +21,7 @@ _STEP_S = 0.2
 _GATHER_S = 0.01
 _LOOK_AGAIN_S = 2.0  # a newer run may have appeared
 _LEAVE_S = 10.0
+_TAIL_BYTES = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +123,7 @@ class CommandFeed(LiveFeed):
 
     def __init__(self, store: Store, command: Sequence[str], endpoint: str, output: BinaryIO) -> None:
         super().__init__(store, endpoint, self._gone)
+        self._output = output
         try:
             self._child = subprocess.Popen(
                 [*command, f"--perfguard-live={endpoint}"],
@@ -135,7 +137,16 @@ class CommandFeed(LiveFeed):
 
     def _gone(self) -> str | None:
         status = self._child.poll()
-        return None if status is None else f"the command ended with status {status} before it went live  (q to leave)"
+        if status is None:
+            return None
+        return f"the command ended with status {status} before it went live: {self._last_words()}  (q to leave)"
+
+    def _last_words(self) -> str:
+        """The last line that the command printed."""
+        size = os.fstat(self._output.fileno()).st_size
+        tail = os.pread(self._output.fileno(), _TAIL_BYTES, max(0, size - _TAIL_BYTES)).decode(errors="replace")
+        lines = [line.strip() for line in tail.splitlines() if line.strip()]
+        return next((line for line in reversed(lines) if "error" in line.lower()), lines[-1] if lines else "no word")
 
     def stop(self) -> int:
         """End the thread and the command; returns its exit status, 128 + N if signal N ended it."""

@@ -9,15 +9,20 @@ from perfguard import baselines
 from perfguard.baselines.machine import differences
 from perfguard.baselines.reader import class_differences, machine_of
 from perfguard.errors import BaselineError
+from perfguard_tui.past import Past, PastReader
 from perfguard_tui.views import CaseView, RunView
 
 
 @dataclass(slots=True)
 class Known:
-    """A folder of baselines, read when first asked for a run's machine class. `problem`: why it could not be read."""
+    """A folder of baselines, read when first asked for a run's machine class, and a history of runs.
+
+    `problem`: why the baselines could not be read.
+    """
 
     folder: Path | None
     problem: str = ""
+    past: PastReader = field(default_factory=lambda: PastReader(None))
     _loaded: dict[str, baselines.Baselines] = field(default_factory=dict)
     _differences: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
@@ -31,6 +36,11 @@ class Known:
         except BaselineError as error:
             self.problem = str(error)
             return None
+
+    def past_of(self, run: RunView, case: CaseView) -> Past | None:
+        """What the history of runs tells of a case's headline; None without one, or while it is being read."""
+        metric = case.headline
+        return None if metric is None else self.past.past(case.key or case.id, metric.name, run.machine_class)
 
     def environment(self, run: RunView) -> tuple[str, ...]:
         """In what this run's machine differs from the baselines', a sentence each."""

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from perfguard.doctor.machine import Facts
 from perfguard_tui.comparing import Comparison, own_comparison
 from perfguard_tui.doctor import Reading
 from perfguard_tui.draw.case_page import CaseFacts, draw_case, draw_sample
@@ -17,6 +18,7 @@ from perfguard_tui.draw.history_page import draw_history
 from perfguard_tui.draw.live import headline_series
 from perfguard_tui.draw.page import Drawn
 from perfguard_tui.draw.pictures import draw_pictures
+from perfguard_tui.draw.trend_page import draw_trend
 from perfguard_tui.feed import FeedStatus
 from perfguard_tui.known import Known
 from perfguard_tui.lines import crop
@@ -26,7 +28,10 @@ from perfguard_tui.views import CaseView, RunView
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """What a page may draw. `raw`: the events of the chosen sample's round; `readings`: of the machine, newest last."""
+    """What a page may draw. `raw`: the events of the chosen sample's round; `readings`: of the machine, newest last.
+
+    `facts`: what the kernel told of the machine at first and now.
+    """
 
     run: RunView
     case: CaseView | None
@@ -36,6 +41,7 @@ class Scene:
     comparison: Comparison | None = None
     raw: Sequence[Mapping[str, Any]] = ()
     readings: Sequence[Reading] = field(default_factory=tuple)
+    facts: tuple[Facts, Facts] | None = None
 
 
 def draw_page(scene: Scene, width: int, height: int) -> Drawn:
@@ -87,17 +93,24 @@ def _compare(scene: Scene, width: int, height: int) -> Drawn:
 
 def _history(scene: Scene, width: int, height: int) -> Drawn:
     case, stored = scene.case, None
+    past = None if case is None else scene.known.past_of(scene.run, case)
+    if case is not None and past is not None and past.trend is not None and past.trend.points:
+        cursor, log, run_id = scene.state.cursor.get("history", 0), scene.state.log_axis, scene.run.run_id
+        return draw_trend(case, case.headline, past, cursor, width, height, log=log, run_id=run_id)
+    problem = scene.known.problem or ("" if past is None else past.problem)
+    if past is None and scene.known.past.reading:
+        problem = "reading the history of runs"
     if case is not None and case.headline is not None:
         stored = scene.known.metric(scene.run, case, case.headline.name, case.headline.kind)
-    return draw_history(case, stored, scene.known.problem, width, height, log=scene.state.log_axis)
+    return draw_history(case, stored, problem, width, height, log=scene.state.log_axis)
 
 
 def _doctor(scene: Scene, width: int, height: int) -> Drawn:
-    return draw_doctor(scene.run, scene.feed, scene.readings, width, height)
+    return draw_doctor(scene.run, scene.feed, scene.readings, scene.facts, width, height)
 
 
 def _pictures(scene: Scene, width: int, height: int) -> Drawn:
-    return draw_pictures(scene.run, width, height, log=scene.state.log_axis)
+    return draw_pictures(scene.run, width, height, log=scene.state.log_axis, selected=scene.state.selected)
 
 
 _PAGES: Mapping[str, Callable[[Scene, int, int], Drawn]] = {

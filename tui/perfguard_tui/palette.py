@@ -64,6 +64,20 @@ _LIGHT = {
 # Fainter than text, for what lies behind points.
 _DARK["band"], _LIGHT["band"] = "#2b4a3f", "#bfe3d5"
 _CLASSIC = {**_DARK, "slower": "bold #ff5f5f", "broken": "bold #ff5faf", "faster": "#5fd75f", "new": "#5fd7d7"}
+# The sixteen as Rich has them: each of these is sent as the terminal's own colour, whatever that looks like.
+_ANSI = {
+    "black": "#000000",
+    "yellow": "#aa5500",
+    "magenta": "#aa00aa",
+    "cyan": "#00aaaa",
+    "white": "#aaaaaa",
+    "bright_black": "#555555",
+    "bright_yellow": "#ffff55",
+    "bright_blue": "#5555ff",
+    "bright_magenta": "#ff55ff",
+    "bright_cyan": "#55ffff",
+    "bright_white": "#ffffff",
+}
 _SIXTEEN = {
     "text": "white",
     "bold": "bold bright_white",
@@ -72,7 +86,7 @@ _SIXTEEN = {
     "header": "cyan",
     "brand": "bold black on bright_cyan",
     "accent": "bright_cyan",
-    "bar": "blue",
+    "bar": "bright_blue",
     "spark": "cyan",
     "unaccounted": "bright_black",
     "slower": "bold bright_yellow",
@@ -84,19 +98,22 @@ _SIXTEEN = {
     "broken": "bold bright_magenta",
     "lane0": "bright_cyan",
     "lane1": "yellow",
-    "lane2": "blue",
+    "lane2": "bright_blue",
     "lane3": "magenta",
     "key": "bold bright_cyan",
     "band": "bright_black",
 }
+_SIXTEEN = {role: " ".join(_ANSI.get(word, word) for word in words.split()) for role, words in _SIXTEEN.items()}
 _ROLES = {
     "perfguard-dark": _DARK,
     "perfguard-light": _LIGHT,
     "perfguard-classic": _CLASSIC,
     "perfguard-16": _SIXTEEN,
 }
-SELECTED = {True: Style.parse("on #22303f"), False: Style.parse("on #dbe7f1")}
-UNFOCUSED = {True: Style.parse("on #1b2530"), False: Style.parse("on #eaeff4")}
+# Of the chosen row: in the pane that has the keys, and in another. Sixteen colours have no shade between.
+_CHOSEN = {True: (Style.parse("on #22303f"), Style.parse("on #1b2530"))}
+_CHOSEN[False] = (Style.parse("on #dbe7f1"), Style.parse("on #eaeff4"))
+_CHOSEN_SIXTEEN = (Style.parse("reverse"), Style.parse("underline"))
 
 THEMES = (
     Theme(
@@ -122,9 +139,9 @@ THEMES = (
     *(
         Theme(
             name=name,
-            primary="#56b4e9" if name != "perfguard-16" else "#00ffff",
+            primary="#56b4e9" if name != "perfguard-16" else _ANSI["bright_cyan"],
             accent="#56b4e9",
-            foreground="#d5dbe3" if name != "perfguard-16" else "#c0c0c0",
+            foreground="#d5dbe3" if name != "perfguard-16" else _ANSI["white"],
             background="#0f1419" if name != "perfguard-16" else "#000000",
             surface="#0f1419" if name != "perfguard-16" else "#000000",
             panel="#18202a" if name != "perfguard-16" else "#000000",
@@ -139,6 +156,12 @@ THEMES = (
 def styles(theme: str) -> dict[str, Style]:
     """The style of each role in one of `THEMES`, by its name; the default's for a theme that is not ours."""
     return {role: Style.parse(words) for role, words in _ROLES.get(theme, _DARK).items()}
+
+
+def chosen_style(theme: Theme, *, focused: bool = True) -> Style:
+    """What marks the chosen row in a theme."""
+    styles_of = _CHOSEN_SIXTEEN if theme.name == "perfguard-16" else _CHOSEN[theme.dark]
+    return styles_of[0 if focused else 1]
 
 
 def first_theme(environ: Mapping[str, str]) -> str:

@@ -41,6 +41,7 @@ RECENT_ROUNDS = 32
 MAX_LOG = 1000
 MAX_READINGS = 1000
 MAX_CALLS = 8
+MAX_STAGES = 64
 OTHERS_A_TICK = 20  # cases off the screen whose latest samples a tick takes in
 MAX_RAW = 2000  # of the latest rounds and spans, for the raw record of a sample
 _MANY_CASES = 500  # from here on each keeps fewer of its samples
@@ -97,6 +98,7 @@ class CaseFold:
     duration_s: float = 0.0
     began_s: float | None = None
     ended_s: float | None = None
+    stages: list[tuple[str, float]] = field(default_factory=list)
 
     def view(self) -> CaseView:
         """The frozen image."""
@@ -120,6 +122,7 @@ class CaseFold:
             duration_s=self.duration_s,
             began_s=self.began_s,
             ended_s=self.ended_s,
+            stages=tuple(self.stages),
         )
 
 
@@ -275,12 +278,16 @@ def _run_started(run: RunFold, event: Event) -> None:
 def _case_started(run: RunFold, event: Event) -> None:
     case = run.case(event["case"])
     case.state, case.began_s = "running", run.now_s
+    case.stages = [("setup", run.now_s)]
     run.running = event["case"]
     run.say(case.id, "started", "accent")
 
 
 def _stage(run: RunFold, event: Event) -> None:
-    run.case(event["case"]).stage = event["stage"]
+    case, stage = run.case(event["case"]), event["stage"]
+    case.stage = stage
+    if len(case.stages) < MAX_STAGES and (not case.stages or case.stages[-1][0] != stage):
+        case.stages.append((stage, run.now_s))
 
 
 def _round(run: RunFold, event: Event) -> None:

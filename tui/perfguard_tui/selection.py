@@ -9,6 +9,7 @@ import numpy as np
 from perfguard_tui import query
 from perfguard_tui.views import WORST_FIRST, CaseView, RunView, SeriesView
 
+_PART = "the window holds a part of this case: samples and calls are the window's, figures and phases the whole case's"
 RECENT = 120  # samples of a row's sparkline
 
 
@@ -81,9 +82,15 @@ def windowed(run: RunView, window: tuple[float, float] | None) -> RunView:
 
 
 def _windowed_case(case: CaseView, low: float, high: float) -> CaseView:
-    if case.began_s is not None and case.ended_s is not None and low <= case.began_s and case.ended_s <= high:
+    told_s = [float(one.points[0][-1]) for one in case.series if one.points is not None and len(one.points[0])]
+    end_s = case.ended_s if case.ended_s is not None else max(told_s, default=0.0)
+    if case.began_s is not None and low <= case.began_s and end_s <= high:
         return case
-    return replace(case, series=tuple(_windowed_series(series, low, high) for series in case.series))
+    series = tuple(_windowed_series(one, low, high) for one in case.series)
+    rounds = {int(index) for one in series if one.points is not None for index in one.points[1]}
+    calls = tuple(call for call in case.calls if call[0] in rounds)
+    spans = calls[-1][1] if calls else ()
+    return replace(case, series=series, calls=calls, spans=spans, notes=(_PART, *case.notes))
 
 
 def _windowed_series(series: SeriesView, low: float, high: float) -> SeriesView:

@@ -54,7 +54,7 @@ class CaseView:
 
     `live_phases`: mean self seconds per call and phase over the latest rounds, until the account is there.
     `metrics` keep their latest samples only. `calls`: the spans of the latest recorded rounds, by the round's number.
-    `began_s`, `ended_s`: seconds since the run began.
+    `began_s`, `ended_s`: seconds since the run began; `stages`: each one's name and when it began, likewise.
     """
 
     id: str
@@ -76,6 +76,7 @@ class CaseView:
     calls: tuple[tuple[int, tuple[SpanView, ...]], ...] = ()
     began_s: float | None = None
     ended_s: float | None = None
+    stages: tuple[tuple[str, float], ...] = ()
 
     @property
     def verdict(self) -> Verdict | None:

@@ -6,16 +6,18 @@ from collections.abc import Iterator, Sequence
 from html import escape
 from typing import NamedTuple
 
+from perfguard.pictures import MAX_BARS, MAX_NAME, Bar, Lanes
 from perfguard_suites.simulator.gantt import NO_LAYER, PHASES, Gantt, Piece
 from perfguard_suites.simulator.templates import COMPUTE, RESOURCE_KINDS
 
 WIDTH, MARGIN, LANE, GAP, HEAD = 1200, 120, 22, 6, 34
 COLOURS = {"compute": "#4878a8", "dma": "#8fb7a1", "link": "#d98c4a", "host": "#9a86b8"}
 PHASE_COLOURS = {"H2D": "#9a86b8", "Prefill": "#4878a8", "Decode": "#c05a5a", "D2H": "#9a86b8"}
+PS_PER_S = 10**12
 LETTER = 6.2  # pixels of a character, about
 
 
-class Bar(NamedTuple):
+class Box(NamedTuple):
     """A box of a lane: from and to in picoseconds, its words and its colour."""
 
     lane: int
@@ -30,7 +32,7 @@ class Panel(NamedTuple):
 
     title: str
     lanes: Sequence[str]
-    bars: Sequence[Bar]
+    bars: Sequence[Box]
     start_ps: int
     end_ps: int
     legend: Sequence[tuple[str, str]] = ()
@@ -43,10 +45,7 @@ class Panel(NamedTuple):
 
 def picture(gantt: Gantt, title: str = "") -> str:
     """SVG of the chart, with what was simulated as its `title`."""
-    panels = [_whole(gantt, title)]
-    for phase in ("Prefill", "Decode"):
-        found = _layer(gantt, PHASES.index(phase))
-        panels += [] if found is None else [found]
+    panels = panels_of(gantt, title)
     body: list[str] = []
     top = 10
     for panel in panels:
@@ -60,13 +59,29 @@ def picture(gantt: Gantt, title: str = "") -> str:
     )
 
 
+def panels_of(gantt: Gantt, title: str = "") -> list[Panel]:
+    """The whole request, one layer of its prefill, one of its first decode step."""
+    layers = (_layer(gantt, PHASES.index(phase)) for phase in ("Prefill", "Decode"))
+    return [_whole(gantt, title), *(found for found in layers if found is not None)]
+
+
+def lanes_of(panel: Panel) -> Lanes:
+    """A panel as data for a run document: its bars in seconds, alike if they have one colour."""
+    kinds = {colour: name for name, colour in [*COLOURS.items(), *panel.legend]}
+    bars = [
+        Bar(one.lane, one.start_ps / PS_PER_S, one.end_ps / PS_PER_S, one.words, kinds[one.colour])
+        for one in panel.bars
+    ]
+    return Lanes(panel.title[:MAX_NAME], tuple(panel.lanes), tuple(bars[:MAX_BARS]))
+
+
 def _whole(gantt: Gantt, title: str) -> Panel:
     """Every stage's passes, by phase."""
     passes: dict[tuple[int, int, int, int], list[Piece]] = {}
     for piece in gantt.pieces:
         passes.setdefault((piece.stage, piece.phase, piece.token, piece.microbatch), []).append(piece)
     bars = [
-        Bar(
+        Box(
             stage,
             pieces[0].start_ps,
             pieces[-1].start_ps + pieces[-1].layers * pieces[-1].template.length_ps,
@@ -97,7 +112,7 @@ def _layer(gantt: Gantt, phase: int) -> Panel | None:
     template = piece.template
     kinds = sorted(set(template.kinds) | {COMPUTE})
     bars = [
-        Bar(kinds.index(kind), offset, offset + duration, name, COLOURS[RESOURCE_KINDS[kind]])
+        Box(kinds.index(kind), offset, offset + duration, name, COLOURS[RESOURCE_KINDS[kind]])
         for name, kind, offset, duration in zip(
             template.names, template.kinds, template.offsets_ps, template.durations_ps, strict=True
         )

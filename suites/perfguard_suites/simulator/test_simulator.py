@@ -16,6 +16,7 @@ from perfguard_suites.goals import note_goal
 from perfguard_suites.simulator.config import Parallelism, Request, Scenario
 from perfguard_suites.simulator.engine import Simulator, simulator_of
 from perfguard_suites.simulator.ladder import DEFAULT, RUNGS, alternatives, climbs
+from perfguard_suites.simulator.picture import lanes_of, panels_of
 from perfguard_suites.simulator.pricing import to_ps
 from perfguard_suites.simulator.trace import chrome_trace
 
@@ -144,6 +145,8 @@ def test_simulated(perfguard: Perfguard, name: str) -> None:
     perfguard.record("simulated_tpot_s", round_measured(found.tpot_s), unit="s", limit=0.0)
     perfguard.count("simulated_ttft_ps", to_ps(found.ttft_s), unit="ps")
     perfguard.count("simulated_total_ps", found.total_ps, unit="ps")
+    for panel in panels_of(simulation.gantt, name):
+        perfguard.picture(lanes_of(panel))
     prefill, decode = found.phases["Prefill"], found.phases["Decode"]
     perfguard.note(
         f"MFU {prefill.mfu:.1%} in prefill, MBU {decode.mbu:.1%} in decode, bubble {prefill.bubble:.1%} and "

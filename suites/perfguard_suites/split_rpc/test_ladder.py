@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from statistics import median
 
 from perfguard import Perfguard
+from perfguard.pictures import Rung, Rungs
 from perfguard_suites.goals import note_goal
 from perfguard_suites.split_rpc.conftest import THREADS_SLEEP
 from perfguard_suites.split_rpc.field import Field, rounds_of
@@ -31,6 +32,7 @@ def test_ladder(perfguard: Perfguard, field: Field, work: str) -> None:
         before, after = result.step.before, result.step.after
         perfguard.record(f"{before}_over_{after}", result.ratio, unit="", kind="ratio", direction="higher", gated=False)
         perfguard.note(str(result))
+    perfguard.picture(walls_beside(field))
     best = BEST_HONEST
     ratios = field.split_over_single(best)
     overhead = 1 - 1 / median(ratios)  # of the split request's wall
@@ -46,6 +48,15 @@ def test_ladder(perfguard: Perfguard, field: Field, work: str) -> None:
         )
     perfguard.record("best_split_over_single", ratios, unit="", kind="ratio", limit=0.25)
     perfguard.record("best_speedup_over_seed", speedups, unit="", kind="ratio", direction="higher", limit=0.5)
+
+
+def walls_beside(field: Field) -> Rungs:
+    """What each variant's request took, beside what the model of the time said of it."""
+    assert field.micro_model is not None
+    config, plan, model = field.plan.source.config(), field.plan, field.micro_model
+    said = {name: model.request_s(config, VARIANTS[name], plan.prompt, plan.steps) for name in field.requests}
+    rungs = tuple(Rung(name, field.wall_s(name), said[name]) for name in field.requests)
+    return Rungs("one request: prefill and decode, by variant", rungs)
 
 
 def views(names: Iterable[str]) -> list[str]:

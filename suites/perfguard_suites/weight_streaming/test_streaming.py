@@ -18,6 +18,7 @@ from perfguard_suites.weight_streaming.bench import Bench, SourceName, Timed, co
 from perfguard_suites.weight_streaming.config import POLICIES
 from perfguard_suites.weight_streaming.conftest import OpenBench
 from perfguard_suites.weight_streaming.policy import loads_of_a_pass
+from perfguard_suites.weight_streaming.timeline import lanes_of
 from perfguard_suites.weight_streaming.validity import Validity
 
 IDEAL_GOAL = {"warm": 1.10, "direct": 1.10, "cold": 1.25}
@@ -71,6 +72,9 @@ def test_overlap(
     found = overlaps(stream, timed["serial"])
     record_overlap(perfguard, found, stream, gated=not valid.noisy_because)
     note_goals(perfguard, found, stream, layers, source)
+    for name, title in {"stream": "streamed", "serial": "in turn", "seed": "the seed's scheme"}.items():
+        if name in timed:
+            perfguard.picture(lanes_of(timed[name].traces[-1], f"{title}, {layers} layers, {source}, {ratio}"))
     peak = max(trace.most_present for trace in stream.traces)
     perfguard.count("resident_layers_max", peak, unit="layers")
     assert peak <= config.slots

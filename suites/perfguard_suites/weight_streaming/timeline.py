@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from xml.sax.saxutils import escape
 
+from perfguard.pictures import MAX_BARS, Bar, Lanes
 from perfguard_suites.weight_streaming.trace import Stretch, Trace
 
 WIDTH, LEFT, ROW, GAP, TOP = 1120, 150, 26, 8, 34
@@ -46,6 +47,21 @@ def timeline_svg(panels: Sequence[Panel]) -> str:
             "</svg>\n",
         ]
     )
+
+
+def lanes_of(trace: Trace, title: str) -> Lanes:
+    """The last pass of a trace as data for a run document: what was read on which lane, what computed, what waited."""
+    kinds = {"load": trace.loads, "compute": trace.computes, "wait": trace.waits}
+    names: dict[str, int] = {}
+    bars: list[Bar] = []
+    begin_ns = next((each.start_ns for each in reversed(trace.computes) if each.layer == 0), trace.begin_ns)
+    for kind, stretches in kinds.items():
+        for each in stretches:
+            lane = names.setdefault(each.lane or "load" if kind == "load" else kind, len(names))
+            if each.end_ns > begin_ns and len(bars) < MAX_BARS:
+                start_s, end_s = ((at - begin_ns) / 1e9 for at in (max(begin_ns, each.start_ns), each.end_ns))
+                bars.append(Bar(lane, start_s, end_s, str(each.layer), kind))
+    return Lanes(title, tuple(names), tuple(bars))
 
 
 def _panel(panel: Panel, y: int, scale: float) -> tuple[list[str], int]:

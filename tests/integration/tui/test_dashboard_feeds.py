@@ -117,11 +117,13 @@ def test_leaving_interrupts_the_command(runtime: Path) -> None:
 def test_a_command_that_never_goes_live_is_an_answer_too(runtime: Path) -> None:
     """A usage error, a crash: the feed fails with the status instead of waiting for ever."""
     with tempfile.TemporaryFile() as output:
-        feed = CommandFeed(Store(), [sys.executable, "-c", "raise SystemExit(4)"], default_endpoint("d").live, output)
+        code = "print('error: no such option'); print('  rootdir: here'); raise SystemExit(4)"
+        feed = CommandFeed(Store(), [sys.executable, "-c", code], default_endpoint("d").live, output)
         feed.start()
         _await(feed)
         assert feed.status.state == "failed"
         assert "status 4" in feed.status.message
+        assert "error: no such option" in feed.status.message
         assert feed.stop() == 4
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import os
 import random
@@ -13,9 +14,11 @@ from pathlib import Path
 import event_story
 import pytest
 from event_story import CASES
+from screens import press, screen_of, settle
 from textual.pilot import Pilot
 
 from perfguard import baselines, document
+from perfguard.doctor.machine import Facts
 from perfguard.errors import EventError
 from perfguard.events.framing import MAGIC, record_of
 from perfguard.events.schema import pack, unpack
@@ -27,6 +30,7 @@ from perfguard_tui.feed import Feed, FeedStatus
 from perfguard_tui.known import Known
 from perfguard_tui.palette import THEMES
 from perfguard_tui.replaying import ReplayFeed
+from perfguard_tui.sources import Source
 from perfguard_tui.state import PAGES
 from perfguard_tui.store import Store
 
@@ -41,24 +45,6 @@ class Still(Feed):
     def __init__(self, store: Store) -> None:
         super().__init__(store)
         self.status = FeedStatus("finished")
-
-
-def screen_of(app: Dashboard) -> str:
-    """The text on the screen, line by line."""
-    return "\n".join(strip.text.rstrip() for strip in app.screen._compositor.render_strips())
-
-
-async def settle(app: Dashboard, pilot: Pilot[None]) -> None:
-    await pilot.pause()
-    app.tick()
-    await pilot.pause()
-
-
-async def press(app: Dashboard, pilot: Pilot[None], *keys: str) -> str:
-    for key in keys:
-        await pilot.press(key)
-        await settle(app, pilot)
-    return screen_of(app)
 
 
 def use(make: Callable[[], Dashboard], using: Use, size: tuple[int, int] = (120, 40)) -> None:
@@ -93,49 +79,73 @@ def _dashboard(folder: Path, run: document.Run) -> Dashboard:
     store = Store()
     store.apply_all(event_story.events())
     comparison = compare(run, document_of(store.snapshot()), "before.json", "now.json")
-    app = Dashboard(store, Still(store), known=Known(folder), comparison=comparison)
+    app = Dashboard([Source("", store, Still(store), comparison=comparison)], known=Known(folder))
     app.theme = THEMES[0].name
     reading = Reading(busy=0.5, load=(1.0, 2.0, 3.0), cpus=2, others=(Busy(4711, "cc1plus", 0.9),), clock_s=4e-8)
     app.doctor.readings.extend([reading, reading])
+    app.doctor.facts = (Facts(cpus=2, usable=2, siblings=((0, 1),), clock="tsc", load=2.0),) * 2
     app.doctor._read_s = 1e18  # the machine of the test is no part of its claim
     return app
 
 
+SCREENS = [(page, (str(number),)) for number, page in enumerate(PAGES, 1)]
+SCREENS += [("sample", ("2", "l", "enter")), ("help", ("1", "question_mark")), ("copy", ("1", "y"))]
+
+
+def style_of(app: Dashboard) -> str:
+    """A digest of what the terminal is sent: every cell's text with its colours and weight."""
+    digest = hashlib.sha256()
+    for strip in app.screen._compositor.render_strips():
+        for segment in strip.simplify():
+            digest.update(f"{segment.text}|{segment.style}\n".encode())
+    return digest.hexdigest()[:16]
+
+
 @pytest.mark.parametrize("no_color", [False, True])
 @pytest.mark.parametrize("size", SIZES)
-def test_every_page_looks_as_it_was_looked_at(
+def test_every_screen_looks_as_it_was_looked_at(
     before: tuple[Path, document.Run], size: tuple[int, int], no_color: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One text for each page and size, the same in every theme and without colours: colour alone tells nothing.
+    """One text for each screen and size, the same in every theme and without colours: colour alone tells nothing.
 
-    `PERFGUARD_SNAPSHOTS=write` writes them anew; look at the difference, and at pictures, before you commit them.
+    What is sent besides the text is kept as a digest for each theme. `PERFGUARD_SNAPSHOTS=write` writes both anew; look
+    at the difference, and at pictures, before you commit them.
     """
     folder, run = before
     monkeypatch.chdir(folder.parent)
+    monkeypatch.delenv("NO_COLOR", raising=False)
     if no_color:
         monkeypatch.setenv("NO_COLOR", "1")
-    writing = os.environ.get("PERFGUARD_SNAPSHOTS") == "write" and not no_color
+    writing = os.environ.get("PERFGUARD_SNAPSHOTS") == "write"
+    themes = THEMES[:1] if no_color else THEMES if size == (120, 40) else (THEMES[0], THEMES[2])
+    digests: dict[str, str] = {}
     differing = []
 
     async def using(app: Dashboard, pilot: Pilot[None]) -> None:
         assert app.no_color == no_color
-        for number, page in enumerate(PAGES, 1):
-            app.state.trail.clear()
-            text = await press(app, pilot, str(number))
-            path = SNAPSHOTS / f"{page}-{size[0]}x{size[1]}.txt"
-            if writing:
+        for screen, keys in SCREENS:
+            text = await press(app, pilot, *keys)
+            path = SNAPSHOTS / f"{screen}-{size[0]}x{size[1]}.txt"
+            if writing and not no_color:
                 path.write_text(text + "\n", encoding="utf-8")
             if path.read_text(encoding="utf-8") != text + "\n":
-                differing.append((page, text))
-            if number in (1, 2) and not no_color:
-                for theme in THEMES[1:]:
-                    app.theme = theme.name
-                    await settle(app, pilot)
-                    assert screen_of(app) == text
-                app.theme = THEMES[0].name
+                differing.append((screen, text))
+            for theme in themes:
+                app.theme = theme.name
+                await settle(app, pilot)
+                assert screen_of(app) == text
+                digests[f"{screen} {'NO_COLOR' if no_color else theme.name}"] = style_of(app)
+            app.theme = THEMES[0].name
+            await press(app, pilot, "escape", "escape", "escape")
+            app.state.trail.clear()
 
     use(lambda: _dashboard(Path("stored"), run), using, size)
-    assert not differing, "\n".join(f"--- {page}\n{text}" for page, text in differing)
+    assert not differing, "\n".join(f"--- {screen}\n{text}" for screen, text in differing)
+    assert len(set(digests.values())) == len(digests), "two screens or themes look alike"
+    path = SNAPSHOTS / f"styles-{size[0]}x{size[1]}{'-no-color' if no_color else ''}.json"
+    if writing:
+        path.write_text(json.dumps(digests, indent=1) + "\n", encoding="utf-8")
+    assert json.loads(path.read_text(encoding="utf-8")) == digests
 
 
 def test_from_the_regression_to_its_reason_and_out(
@@ -211,7 +221,8 @@ def test_a_baseline_is_accepted_only_where_that_was_allowed(tmp_path: Path, allo
     def make() -> Dashboard:
         store = Store()
         store.apply_all(event_story.events(CASES[:9]))
-        return Dashboard(store, Still(store), known=Known(tmp_path), accept_into=tmp_path if allowed else None)
+        source = Source("", store, Still(store))
+        return Dashboard([source], known=Known(tmp_path), accept_into=tmp_path if allowed else None)
 
     assert set(counts()) == {3}
     use(make, using)
@@ -243,7 +254,7 @@ def test_a_recording_is_scrubbed_windowed_and_played(recording: Path) -> None:
         feeds.append(ReplayFeed(store, recording))
         feeds[0].start()
         feeds[0].join()
-        return Dashboard(store, feeds[0])
+        return Dashboard([Source("", store, feeds[0])])
 
     async def using(app: Dashboard, pilot: Pilot[None]) -> None:
         (feed,) = feeds
@@ -264,6 +275,16 @@ def test_a_recording_is_scrubbed_windowed_and_played(recording: Path) -> None:
         assert app.state.window is not None
         assert len(app.rows) < len(app.run_shown.cases)
         assert "window" in screen_of(app)
+        bar = (
+            screen_of(app)
+            .split("\n")
+            .index(next(line for line in screen_of(app).split("\n") if "●" in line and "━" in line))
+        )
+        await pilot.click(offset=(30, bar))
+        await _still(app, pilot, feed)
+        assert feed.at_s == pytest.approx(length_s * 28 / 115, rel=0.02)
+        await pilot.press(*["right_square_bracket"] * 20)
+        await _still(app, pilot, feed)
         await press(app, pilot, "x", *["right_curly_bracket"] * 9)
         assert feed.pace == 100.0
         await pilot.press("space")
@@ -335,6 +356,6 @@ def test_hostile_frames_leave_a_screen() -> None:
     def make() -> Dashboard:
         store = Store()
         store.apply_all(events)
-        return Dashboard(store, Still(store))
+        return Dashboard([Source("", store, Still(store))])
 
     use(make, using)

@@ -91,6 +91,19 @@ def test_no_color_is_respected(recording: Path) -> None:
     assert all(len(set(rgb)) == 1 for rgb in hues.findall(output))
 
 
+@pytest.mark.parametrize("no_color", [False, True])
+def test_a_terminal_of_sixteen_colours_is_sent_no_others(recording: Path, no_color: bool) -> None:
+    """Its own sixteen, brighter ones for what matters; the chosen row is turned round, with NO_COLOR as well."""
+    environ = {"TERM": "xterm", "COLORTERM": ""} | ({"NO_COLOR": "1"} if no_color else {})
+    status, output = _in_terminal([str(recording)], "▲ slower", **environ)
+    assert status == 0
+    assert not re.search(r"[34]8;[25];", output)
+    slower = re.search(r"\x1b\[([0-9;]*)m *1 ▲ slower", output)
+    assert slower is not None
+    assert ("93" in slower[1].split(";")) == (not no_color)
+    assert re.search(r"\x1b\[(?:[0-9]+;)*7;[0-9;]*m[^\x1b]*round_trip", output)
+
+
 def test_a_command_behind_dashes(runtime: Path) -> None:
     """Started, shown; after q its report is printed and its status is the dashboard's."""
     command = [sys.executable, str(HELPERS / "story_command.py"), "3"]
@@ -112,7 +125,7 @@ def test_waiting_for_a_run_is_said_and_left(runtime: Path) -> None:
         (["--endpoint", "tcp://10.0.0.1:5000"], "CURVE"),
         (["--speed", "2"], "--speed"),
         (["a.pgrun", "--speed", "0"], "--speed"),
-        (["a.pgrun", "--endpoint", "ipc:///x"], "choose one"),
+        (["a.json", "--speed", "2"], "--speed"),
         (["--"], "nothing after --"),
     ],
 )

@@ -65,7 +65,6 @@ def test_a_browser_gets_the_dashboard(tmp_path: Path) -> None:
     [
         (["--web", "8000", "--", "pytest"], "--web"),
         (["a.pgrun", "--web", "8000", "--allow-accept"], "--web"),
-        (["--against", "b.json"], "--against"),
     ],
 )
 def test_what_does_not_go_together_is_named(arguments: list[str], words: str) -> None:

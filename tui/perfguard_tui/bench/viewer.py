@@ -14,6 +14,7 @@ import numpy as np
 from perfguard_tui.app import Dashboard
 from perfguard_tui.feed import LiveFeed
 from perfguard_tui.settle import settle
+from perfguard_tui.sources import Source
 from perfguard_tui.store import Store
 
 STEP_S = 0.005
@@ -23,7 +24,7 @@ class Probe(Dashboard):
     """`figures` since the last F5; F6 writes them to the file."""
 
     def __init__(self, store: Store, feed: LiveFeed, out: Path) -> None:
-        super().__init__(store, feed)
+        super().__init__([Source("", store, feed)])
         self._out = out
         self._begin_s = time.monotonic()
         self._attached_s = 0.0

@@ -29,7 +29,7 @@ def draw_compare(comparison: Comparison, cursor: int, width: int, height: int) -
     why = draw_why(rows[cursor], side)
     if not two:
         head = joined(head, why[: max(4, height // 3)])
-    columns = max(12, room - 10 - 16 - 10 - 10 - 9 - 20 - 8 - 6)
+    columns = max(12, room - 10 - 16 - 10 - 10 - 9 - 4 - (30 if room >= 96 else 0))
     titles = (
         f" {fit('verdict', 10)}{fit('case', columns)} {fit('metric', 16)}{fit('before', 10, right=True)}"
         f"{fit('now', 10, right=True)}{fit('change', 9, right=True)}"

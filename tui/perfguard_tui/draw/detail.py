@@ -6,6 +6,7 @@ from perfguard.units import format_value
 from perfguard_tui.draw.alternatives import draw_alternatives
 from perfguard_tui.draw.metrics import draw_metrics, draw_notes
 from perfguard_tui.draw.phases import draw_phases
+from perfguard_tui.draw.progress import draw_progress
 from perfguard_tui.draw.waterfall import draw_waterfall
 from perfguard_tui.lines import Line, Span, spread
 from perfguard_tui.marks import STATE_GLYPHS, verdict_mark
@@ -32,8 +33,17 @@ def draw_title(case: CaseView | None, width: int) -> Line:
     return spread(left, right, width)
 
 
-def draw_left(case: CaseView, width: int, *, alone: bool) -> list[Line]:
-    """Phases and waterfall, or where there are none the metrics; `alone`, also what else would be at the right."""
+def draw_left(case: CaseView, width: int, *, alone: bool, now_s: float = 0.0) -> list[Line]:
+    """Phases and waterfall, or where there are none the metrics; `alone`, also what else would be at the right.
+
+    What runs has its stages first, growing up to `now_s` (seconds since the run began); what is over has them last.
+    """
+    progress = draw_progress(case, now_s, width)
+    lines = _left(case, width, alone=alone)
+    return _joined([progress, lines] if case.state == "running" else [lines, progress])
+
+
+def _left(case: CaseView, width: int, *, alone: bool) -> list[Line]:
     phases, call = draw_phases(case, width), draw_waterfall(case, width)
     figures, notes = [draw_alternatives(case, width), draw_metrics(case, width)], draw_notes(case, width)
     if not has_phases(case):

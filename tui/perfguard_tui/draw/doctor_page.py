@@ -2,22 +2,60 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 
+from perfguard.doctor.findings import findings
+from perfguard.doctor.machine import Facts
 from perfguard.units import format_value
 from perfguard_tui.doctor import Reading
-from perfguard_tui.draw.page import Drawn, joined
+from perfguard_tui.draw.page import Drawn, columns_of, joined
 from perfguard_tui.draw.run_bar import NOISE_LIMIT
 from perfguard_tui.feed import FeedStatus
 from perfguard_tui.lines import Line, fit, line
 from perfguard_tui.marks import bar, sparkline
 from perfguard_tui.views import RunView
 
+TWO_COLUMNS_FROM = 150
+_MARKS = {"costs": ("!", "noisy"), "untold": ("?", "dim"), "fine": ("✓", "new")}
 
-def draw_doctor(run: RunView, feed: FeedStatus, readings: Sequence[Reading], width: int, height: int) -> Drawn:
-    """Four blocks; the machine is the one that the dashboard runs on."""
+
+def draw_doctor(
+    run: RunView,
+    feed: FeedStatus,
+    readings: Sequence[Reading],
+    facts: tuple[Facts, Facts] | None,
+    width: int,
+    height: int,
+) -> Drawn:
+    """Five blocks; the machine is the one that the dashboard runs on."""
+    two = width >= TWO_COLUMNS_FROM and facts is not None
+    left, right = columns_of(width) if two else (width - 1, width - 1)
+    blocks = _blocks(run, feed, readings, left, height)
+    found = [] if facts is None else _findings(run, readings, facts, right)
+    return Drawn(joined(*blocks), found) if two else Drawn(joined(blocks[0], found, *blocks[1:]))
+
+
+def _findings(run: RunView, readings: Sequence[Reading], facts: tuple[Facts, Facts], width: int) -> list[Line]:
+    """What adds noise and what would help, by the same judgement as `perfguard doctor`."""
+    others = [reading[1] for reading in run.noise] or [0.0]
+    steal = [reading[2] for reading in run.noise] + [reading.steal for reading in readings]
+    lines: list[Line] = [((" what adds noise here, and what would help (as perfguard doctor)", "header"),)]
+    for one in findings(*facts, others, steal):
+        mark, role = _MARKS[one.weight]
+        found = textwrap.wrap(one.found, max(16, width - 24)) or [""]
+        lines.append(line((f" {mark} ", role), (f"{one.name:<20}", "text"), (found[0], role)))
+        lines += [line((" " * 23, "text"), (part, role)) for part in found[1:]]
+        advice = textwrap.wrap(one.advice, max(16, width - 28))
+        lines += [
+            line((" " * 23, "text"), ("  " if i else "→ ", "accent"), (part, "dim")) for i, part in enumerate(advice)
+        ]
+    return lines
+
+
+def _blocks(run: RunView, feed: FeedStatus, readings: Sequence[Reading], width: int, height: int) -> list[list[Line]]:
     if not readings:
-        return Drawn([((" the first reading comes within a second", "dim"),)])
+        return [[((" the first reading comes within a second", "dim"),)]]
     now = readings[-1]
     spark_width = max(8, min(60, width - 46))
     machine: list[Line] = [((" this machine, now", "header"),)]
@@ -60,7 +98,7 @@ def draw_doctor(run: RunView, feed: FeedStatus, readings: Sequence[Reading], wid
         line((f" {'CPU':<20}", "text"), (f"{now.cpu:.1%} of one", "text")),
         line((f" {'memory':<20}", "text"), (format_value(now.rss_bytes, "B"), "text")),
     ]
-    return Drawn(joined(machine, stream, own, others))
+    return [machine, stream, own, others]
 
 
 def _figure(name: str, value: float, text: str, past: Sequence[float], width: int) -> Line:

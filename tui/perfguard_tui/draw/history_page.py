@@ -12,7 +12,9 @@ from perfguard_tui.lines import Line, crop, line
 from perfguard_tui.trend import change_points
 from perfguard_tui.views import CaseView
 
-SOURCE = "these are the process runs kept in the baselines; there is no store of every run yet"
+SOURCE = (
+    "these are the process runs kept in the baselines; a history keeps every run: --perfguard-history, docs/history.md"
+)
 
 
 def draw_history(
@@ -49,9 +51,9 @@ def draw_history(
             ),
         ),
     )
-    return Drawn(
-        joined(chart, _points(case, stored, points, width), _runs(stored, points, width), wrapped(SOURCE, width, "dim"))
-    )
+    trouble = wrapped(problem, width, "noisy") if problem else []
+    source = wrapped(SOURCE, width, "dim")
+    return Drawn(joined(chart, _points(case, stored, points, width), _runs(stored, points, width), trouble, source))
 
 
 def bisect_command(case: CaseView, stored: BaselineMetric) -> str:

@@ -1,7 +1,7 @@
 """The suites' own pictures, out of what the run holds: curves over sizes, ladders of variants, lanes of one call.
 
-The dashboard knows no suite: cases of one test whose parameters are sizes make a curve, cases of one test that differ
-in one parameter make a ladder, spans on several lanes make a Gantt chart.
+The dashboard knows no suite: cases hand on pictures (`perfguard.pictures`), cases of one test whose parameters are
+sizes make a curve, cases that differ in one parameter make a ladder, spans on several lanes make a Gantt chart.
 """
 
 from __future__ import annotations
@@ -13,8 +13,10 @@ from typing import Any
 import numpy as np
 
 from perfguard.document import Metric
+from perfguard.pictures import Lanes, Picture, Rungs, read
 from perfguard.units import format_value
 from perfguard_tui.draw.chart import Curve, Look, draw_chart
+from perfguard_tui.draw.exhibits import draw_lanes, draw_rungs
 from perfguard_tui.draw.page import Drawn, columns_of, joined
 from perfguard_tui.draw.waterfall import draw_waterfall
 from perfguard_tui.lines import Line, Span, crop, fit, fit_middle, line
@@ -28,20 +30,47 @@ _ROLES = ("lane0", "lane1", "lane2", "lane3", "slower", "faster")
 _MOST_LANES = 3
 
 
-def draw_pictures(run: RunView, width: int, height: int, *, log: bool) -> Drawn:
-    """All pictures that the run's cases make; curves are logarithmic unless `log` turns that round."""
+def draw_pictures(run: RunView, width: int, height: int, *, log: bool, selected: str | None = None) -> Drawn:
+    """The pictures that the run's cases make, the selected one's first; curves are logarithmic unless `log` is on."""
     two = width >= TWO_COLUMNS_FROM
     left, right = columns_of(width) if two else (width - 1, width - 1)
     rows = max(12, min(20, height // 2))
+    handed = _handed(run, selected, width)
     curves = [draw_curves(name, series, left, rows, log=not log) for name, series in curves_of(run)]
     ladders = [draw_ladder(name, steps, right) for name, steps in ladders_of(run)]
     lanes = [_lanes(case, right) for case in _with_lanes(run)[:_MOST_LANES]]
-    if not (curves or ladders or lanes):
+    if not (curves or ladders or lanes or handed):
         what = "no case of this run makes a picture: no sizes, no variants, no lanes"
         return Drawn([((f" {what}", "dim"),)])
-    if two and curves and (ladders or lanes):
+    if two and curves and (ladders or lanes) and not handed:
         return Drawn(joined(*curves), joined(*ladders, *lanes))
-    return Drawn(joined(*curves, *ladders, *lanes))
+    return Drawn(joined(*handed, *curves, *ladders, *lanes))
+
+
+def _handed(run: RunView, selected: str | None, width: int) -> list[list[Line]]:
+    """What cases handed on: the selected one's, ladders, then the lanes of the first case of each other test."""
+    having = [(case, pictures) for case in run.cases if (pictures := read(case.extra))]
+    chosen = [one for one in having if one[0].id == selected]
+    ladders = [one for one in having if one not in chosen and any(isinstance(each, Rungs) for each in one[1])]
+    first: dict[str, tuple[CaseView, tuple[Picture, ...]]] = {}
+    for one in having:
+        if one not in chosen and one not in ladders:
+            first.setdefault(_test_of(one[0]), one)
+    shown = [*chosen, *ladders, *first.values()]
+    drawn = [draw_handed(case, pictures, width) for case, pictures in shown]
+    if len(having) > len(shown):
+        more = (
+            f" {len(having) - len(shown)} more cases have pictures like these: select one on page 1 to see its own here"
+        )
+        drawn.append([((more, "dim"),)])
+    return drawn
+
+
+def draw_handed(case: CaseView, pictures: Sequence[Picture], width: int) -> list[Line]:
+    """What a case handed on, below its name."""
+    head = line((f" {case.name.removeprefix('test_')}", "bold"), (f"  {case.suite}", "dim"))
+    parts = [draw_lanes(one, width - 1) if isinstance(one, Lanes) else draw_rungs(one, width - 1) for one in pictures]
+    return [head, *joined(*parts)]
 
 
 def size_of(value: Any) -> float | None:
@@ -76,7 +105,9 @@ def ladders_of(run: RunView) -> Iterator[tuple[str, Sequence[tuple[str, CaseView
         for parameter in cases[0].params:
             steps = [(str(c.params.get(parameter)), c, m) for c in cases if (m := _time_of(c)) is not None]
             names = [step[0] for step in steps]
-            if len(steps) >= 4 and len(set(names)) == len(names) and all(size_of(one) is None for one in names):
+            told = all(metric.median > 0 and not read(case.extra) for _, case, metric in steps)
+            distinct = len(steps) >= 4 and len(set(names)) == len(names)
+            if told and distinct and all(size_of(one) is None for one in names):
                 yield f"{name} by {parameter}", steps
                 break
 

@@ -11,9 +11,11 @@ from perfguard_tui.views import RunView
 NOISE_LIMIT = 0.15
 
 
-def run_bar(run: RunView, feed: FeedStatus, elapsed_s: float, width: int, *, paused: bool) -> list[Line]:
-    """Two lines, and a third with the gate's decision or the feed's message when there is one."""
-    lines = [_identity(run, feed, width, paused=paused), _progress(run, feed, elapsed_s, width)]
+def run_bar(
+    run: RunView, feed: FeedStatus, elapsed_s: float, width: int, *, paused: bool, which: str = ""
+) -> list[Line]:
+    """Two lines, and a third with the gate's decision or the feed's message; `which` of several runs it is, `2/3`."""
+    lines = [_identity(run, feed, width, which, paused=paused), _progress(run, feed, elapsed_s, width)]
     if feed.message:
         lines.append(spread([(f" {feed.message}", "noisy")], [], width))
     elif run.gate is not None:
@@ -21,13 +23,14 @@ def run_bar(run: RunView, feed: FeedStatus, elapsed_s: float, width: int, *, pau
     return lines
 
 
-def _identity(run: RunView, feed: FeedStatus, width: int, *, paused: bool) -> Line:
+def _identity(run: RunView, feed: FeedStatus, width: int, which: str, *, paused: bool) -> Line:
     mark, role = FEED_MARKS[feed.state]
     left: list[Span] = [(" perfguard ", "brand"), (" ", "text")]
     if run.run_id:
         left.append((run.run_id, "bold"))
         left += [(f" · {part}", "dim") for part in (run.profile, run.machine_class, run.commit) if part]
-    right: list[Span] = [("‖ paused  ", "noisy")] if paused else []
+    right: list[Span] = [(f"run {which}  ", "accent")] if which else []
+    right += [("‖ paused  ", "noisy")] if paused else []
     return spread(left, [*right, (f"{mark} ", role)], width)
 
 

@@ -44,6 +44,11 @@ def draw_scrub(
     return [head, line(("  ", "text"), (busy, "spark")), line(("  ", "text"), *bar, ("✂" if cut else "", "broken"))]
 
 
+def place_at(x: int, length_s: float, width: int) -> float:
+    """The moment that stands at cell `x` of the bar."""
+    return max(0.0, min(1.0, (x - 2) / max(1, max(10, width - 4) - 1))) * length_s
+
+
 def _moments(at_s: float, state: State) -> list[tuple[str, float]]:
     moments = [("at", at_s)]
     if state.window is not None:

@@ -9,7 +9,7 @@ from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 from perfguard_tui.draw.table import columns_for, header, row
-from perfguard_tui.palette import SELECTED, UNFOCUSED
+from perfguard_tui.palette import chosen_style
 from perfguard_tui.views import CaseView
 from perfguard_tui.widgets.lines_view import refresh_rows, strip_of
 
@@ -84,7 +84,7 @@ class CaseTable(ScrollView, can_focus=True, inherit_bindings=False):
         case = self._cases[index]
         background = None
         if case.id == self._selected:
-            background = (SELECTED if self.has_focus else UNFOCUSED)[self.app.current_theme.dark]
+            background = chosen_style(self.app.current_theme, focused=self.has_focus)
         drawn = row(case, columns)
         if case.id == self._marked:
             drawn = (("◆" + drawn[0][0][1:], "accent"), *drawn[1:])

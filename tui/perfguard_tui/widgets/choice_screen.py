@@ -8,7 +8,7 @@ from textual.app import ComposeResult
 from textual.events import Click, Key
 from textual.screen import ModalScreen
 
-from perfguard_tui.lines import line
+from perfguard_tui.lines import crop, line
 from perfguard_tui.widgets.lines_view import LinesView
 
 
@@ -38,7 +38,9 @@ class ChoiceScreen(ModalScreen["str | None"]):
     def on_mount(self) -> None:
         """Draw it."""
         view = self.query_one(LinesView)
-        view.show([line((f" {key} ", "key"), (f" {text}", "text")) for key, text in self._choices.items()])
+        room = min(90, self.app.size.width * 96 // 100) - 4
+        rows = [line((f" {key} ", "key"), (f" {text}", "text")) for key, text in self._choices.items()]
+        view.show([crop(row, room) for row in rows])
         view.focus()
 
     def on_key(self, event: Key) -> None:

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from rich.cells import cell_len
 from rich.segment import Segment
 from rich.style import Style
 from textual.app import RenderResult
+from textual.events import Click
 from textual.geometry import Region, Size
+from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 from textual.widget import Widget
 
 from perfguard_tui.lines import Line
-from perfguard_tui.palette import SELECTED, styles
+from perfguard_tui.palette import chosen_style, styles
 
 
 def strip_of(widget: Widget, line: Line, width: int, background: Style | None = None) -> Strip:
@@ -34,8 +37,30 @@ def refresh_rows(widget: Widget, rows: Iterable[int], scrolled: int) -> None:
         widget.refresh(*regions)
 
 
+def key_at(line: Line, x: int) -> str:
+    """The text of the last span of the role `key` that begins at or before cell `x` of a line, "" if there is none."""
+    at, found = 0, ""
+    for text, role in line:
+        if at > x:
+            break
+        found = text.strip() if role == "key" else found
+        at += cell_len(text)
+    return found if x < at else ""
+
+
 class LinesView(ScrollView, can_focus=True, inherit_bindings=False):
-    """Drawn lines that scroll."""
+    """Drawn lines that scroll; a click on one is told."""
+
+    class Clicked(Message):
+        """A line was clicked."""
+
+        def __init__(self, view: LinesView, row: int) -> None:
+            super().__init__()
+            self.view, self.row = view, row
+
+    def on_click(self, event: Click) -> None:
+        """Tell it."""
+        self.post_message(self.Clicked(self, event.y + self.scroll_offset.y))
 
     DEFAULT_CSS = """
     LinesView { overflow-x: hidden; overflow-y: auto; scrollbar-size-vertical: 1; }
@@ -76,12 +101,24 @@ class LinesView(ScrollView, can_focus=True, inherit_bindings=False):
         line = self._lines[index] if index < len(self._lines) else ()
         background = None
         if index == self._chosen:
-            background = SELECTED[self.app.current_theme.dark]
+            background = chosen_style(self.app.current_theme)
         return strip_of(self, line, self.size.width, background)
 
 
 class LineBar(Widget):
-    """A few drawn lines that do not scroll and take no focus."""
+    """A few drawn lines that do not scroll and take no focus; a click on them is told, with where it was."""
+
+    class Clicked(Message):
+        """Line `y` was clicked at cell `x`; `key`: the key that stands there, or before what stands there."""
+
+        def __init__(self, bar: LineBar, x: int, y: int, key: str) -> None:
+            super().__init__()
+            self.bar, self.x, self.y, self.key = bar, x, y, key
+
+    def on_click(self, event: Click) -> None:
+        """Tell it."""
+        line = self._lines[event.y] if event.y < len(self._lines) else ()
+        self.post_message(self.Clicked(self, event.x, event.y, key_at(line, event.x)))
 
     def __init__(self, *, id: str | None = None) -> None:  # noqa: A002 - Textual's own name for it
         super().__init__(id=id)
