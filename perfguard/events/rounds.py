@@ -1,0 +1,266 @@
+"""Many rounds in one frame: parallel columns, checked as a whole, and the very events that they stand for.
+
+A frame of version 2 is the map
+
+    {"v": 2, "run": str, "src": str, "seq": int, "kind": "rounds", "n": int, "t_ns": i8[n],
+     "series": [[case, metric], ...], "row": null | u2[n], "index": i8[n], "iterations": int | i8[n],
+     "value": f8[n], "warmup": bool | u1[n],
+     "paths": [null | [path, ...], ...], "shape": null | u2[n], "phases": f8[...]}
+
+whose arrays are little-endian bytes. Row `i` is the `round` event of number `seq + i`: of series `row[i]`, with
+the phases `paths[shape[i]]`, whose seconds stand one behind the other in `phases`, row by row. `null` for `row` or
+`shape` means that all are of the first; one number or flag stands for a whole column. Times do not go back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any, TypeAlias
+
+import msgpack
+import numpy as np
+from numpy.typing import NDArray
+
+from perfguard.errors import EventError
+from perfguard.events.schema import (
+    BATCH_VERSION,
+    MAX_FRAME_BYTES,
+    MAX_ITEMS,
+    MAX_STRING,
+    ROUNDS,
+    VERSION,
+    Event,
+    unpack,
+)
+
+Integers: TypeAlias = NDArray[np.int64]
+Floats: TypeAlias = NDArray[np.float64]
+
+MAX_ROUNDS = 4096
+# What every frame of columns begins with: a map, whose first key is the version.
+_MARK = b"\xa1v" + bytes([BATCH_VERSION])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Rounds:
+    """Consecutive `round` events of one producer, `n` of them; all arrays are of that length and not to be changed.
+
+    `offsets`: where in `phases` the seconds of a row begin, of length `n + 1`.
+    """
+
+    run: str
+    src: str
+    seq: int
+    t_ns: Integers
+    series: tuple[tuple[str, str], ...]
+    row: Integers
+    index: Integers
+    iterations: Integers
+    value: Floats
+    warmup: NDArray[np.bool_]
+    paths: tuple[tuple[str, ...] | None, ...]
+    shape: Integers
+    phases: Floats
+    offsets: Integers
+
+    def __len__(self) -> int:
+        return len(self.t_ns)
+
+    @property
+    def end(self) -> int:
+        """The number after its last event's."""
+        return self.seq + len(self.t_ns)
+
+    def part(self, start: int, stop: int) -> Rounds:
+        """Rows `start` to `stop`."""
+        if start == 0 and stop == len(self):
+            return self
+        chosen = slice(start, stop)
+        return Rounds(
+            self.run,
+            self.src,
+            self.seq + start,
+            self.t_ns[chosen],
+            self.series,
+            self.row[chosen],
+            self.index[chosen],
+            self.iterations[chosen],
+            self.value[chosen],
+            self.warmup[chosen],
+            self.paths,
+            self.shape[chosen],
+            self.phases,
+            self.offsets[start : stop + 1],
+        )
+
+    def phases_of(self, at: int) -> dict[str, float] | None:
+        """The phases of row `at`, in seconds per call."""
+        paths = self.paths[self.shape[at]]
+        if paths is None:
+            return None
+        return dict(zip(paths, self.phases[self.offsets[at] : self.offsets[at + 1]].tolist(), strict=True))
+
+    def event(self, at: int) -> Event:
+        """The event that row `at` stands for."""
+        case, metric = self.series[self.row[at]]
+        return {
+            "v": VERSION,
+            "run": self.run,
+            "src": self.src,
+            "seq": self.seq + at,
+            "t_ns": int(self.t_ns[at]),
+            "kind": "round",
+            "case": case,
+            "metric": metric,
+            "index": int(self.index[at]),
+            "iterations": int(self.iterations[at]),
+            "value": float(self.value[at]),
+            "warmup": bool(self.warmup[at]),
+            "phases": self.phases_of(at),
+        }
+
+    def __iter__(self) -> Iterator[Event]:
+        """The events, one by one."""
+        return map(self.event, range(len(self)))
+
+
+Item: TypeAlias = "Event | Rounds"
+
+
+def events_in(items: Iterable[Item]) -> Iterator[Event]:
+    """Single events, whether they came alone or together."""
+    for item in items:
+        if isinstance(item, Rounds):
+            yield from item
+        else:
+            yield item
+
+
+def numbers_of(item: Item) -> tuple[int, int]:
+    """The first number of what a frame held, and the one after its last."""
+    return (item.seq, item.end) if isinstance(item, Rounds) else (item["seq"], item["seq"] + 1)
+
+
+def producer_of(item: Item) -> tuple[str, str]:
+    """Which run it is of, and which of its producers."""
+    return (item.run, item.src) if isinstance(item, Rounds) else (item["run"], item["src"])
+
+
+def decode(frame: bytes) -> Item:
+    """What a frame holds, validated and bounded. Raises `EventError` saying what is wrong."""
+    if frame[1:4] != _MARK and frame[3:6] != _MARK:
+        return unpack(frame)
+    if len(frame) > MAX_FRAME_BYTES:
+        raise EventError("frame", f"{len(frame)} bytes, the limit is {MAX_FRAME_BYTES}")
+    try:
+        raw = msgpack.unpackb(
+            frame,
+            raw=False,
+            strict_map_key=True,
+            max_str_len=MAX_STRING,
+            max_array_len=MAX_ITEMS,
+            max_map_len=64,
+            max_bin_len=MAX_FRAME_BYTES,
+            max_ext_len=0,
+        )
+    except Exception as error:  # msgpack raises many types on hostile input; all mean garbage
+        raise EventError("frame", f"not msgpack: {error!r}") from error
+    return _rounds(raw)
+
+
+def _rounds(raw: Mapping[str, Any]) -> Rounds:
+    seq, n = raw.get("seq"), raw.get("n")
+    run, src = raw.get("run"), raw.get("src")
+    if raw.get("v") != BATCH_VERSION or raw.get("kind") != ROUNDS or not (type(run) is str and type(src) is str):
+        raise EventError("frame", "columns of something else than rounds")
+    if type(n) is not int or not 1 <= n <= MAX_ROUNDS:
+        raise EventError("rounds frame", f"{n!r} rounds, the limit is {MAX_ROUNDS}")
+    if type(seq) is not int or not 0 <= seq < 2**53:
+        raise EventError("rounds frame", f"seq {seq!r}")
+    paths = tuple(None if one is None else _texts(one, "paths") for one in _list(raw, "paths", n))
+    lengths = np.array([0 if one is None else len(one) for one in paths], dtype=np.int64)
+    shape = _numbers(raw, "shape", n, len(paths))
+    offsets = np.zeros(n + 1, dtype=np.int64)
+    np.cumsum(lengths[shape], out=offsets[1:])
+    series = _pairs(raw, n)
+    t_ns = _column(raw, "t_ns", "<i8", n)
+    if n > 1 and (t_ns[1:] < t_ns[:-1]).any():
+        raise EventError("rounds frame", "times that go back")
+    return Rounds(
+        run,
+        src,
+        seq,
+        t_ns,
+        series,
+        _numbers(raw, "row", n, len(series)),
+        _column(raw, "index", "<i8", n),
+        _counts(raw, n),
+        _column(raw, "value", "<f8", n),
+        _flags(raw, n),
+        paths,
+        shape,
+        _column(raw, "phases", "<f8", int(offsets[-1])),
+        offsets,
+    )
+
+
+def _list(raw: Mapping[str, Any], name: str, most: int) -> list[Any]:
+    """A list with something in it, at most as long as there are rows."""
+    value = raw.get(name)
+    if type(value) is not list or not 1 <= len(value) <= most:
+        raise EventError("rounds frame", f"field {name!r} is no list of 1 to {most}")
+    return value
+
+
+def _pairs(raw: Mapping[str, Any], n: int) -> tuple[tuple[str, str], ...]:
+    pairs = _list(raw, "series", n)
+    if set(map(type, pairs)) != {list} or set(map(len, pairs)) != {2}:
+        raise EventError("rounds frame", "a series that is not a case and a metric")
+    if set(map(type, chain.from_iterable(pairs))) != {str}:
+        raise EventError("rounds frame", "a series whose names are no text")
+    return tuple(map(tuple, pairs))
+
+
+def _texts(value: Any, name: str) -> tuple[str, ...]:
+    if type(value) is not list or set(map(type, value)) - {str}:
+        raise EventError("rounds frame", f"field {name!r} holds something else than lists of text")
+    return tuple(value)
+
+
+def _column(raw: Mapping[str, Any], name: str, dtype: str, n: int) -> NDArray[Any]:
+    value = raw.get(name)
+    if type(value) is not bytes or len(value) != n * int(dtype[-1]):
+        raise EventError("rounds frame", f"column {name!r} is not of {n} numbers")
+    column = np.frombuffer(value, dtype)
+    return column if column.dtype.isnative else column.astype(dtype.replace("<", "="))
+
+
+def _numbers(raw: Mapping[str, Any], name: str, n: int, below: int) -> Integers:
+    """A column of numbers of things of which there are `below`; nothing said: all are the first."""
+    if raw.get(name) is None:
+        return np.zeros(n, dtype=np.int64)
+    numbers = _column(raw, name, "<u2", n).astype(np.int64)
+    if int(numbers.max()) >= below:
+        raise EventError("rounds frame", f"column {name!r} points beyond its {below}")
+    return numbers
+
+
+def _counts(raw: Mapping[str, Any], n: int) -> Integers:
+    value = raw.get("iterations")
+    if type(value) is not int:
+        return _column(raw, "iterations", "<i8", n)
+    if not -(2**63) <= value < 2**63:
+        raise EventError("rounds frame", "field 'iterations' is beyond 64 bits")
+    return np.full(n, value, dtype=np.int64)
+
+
+def _flags(raw: Mapping[str, Any], n: int) -> NDArray[np.bool_]:
+    value = raw.get("warmup")
+    if type(value) is bool:
+        return np.full(n, value)
+    flags = _column(raw, "warmup", "<u1", n)
+    if int(flags.max()) > 1:
+        raise EventError("rounds frame", "column 'warmup' holds something else than 0 and 1")
+    return flags.astype(np.bool_)
