@@ -45,14 +45,15 @@ _MARK = b"\xa1v" + bytes([BATCH_VERSION])
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Rounds:
-    """Consecutive `round` events of one producer, `n` of them; all arrays are of that length and not to be changed.
+    """`round` events of one producer, `n` of them; all arrays but `phases` are of that length and not to be changed.
 
-    `offsets`: where in `phases` the seconds of a row begin, of length `n + 1`.
+    `seqs`: their numbers, one after the other in a frame, with holes where rows were `chosen`. `begins`: where in `phases` the seconds of a row begin.
+    `size_bytes`: of the frame that they came in, which they keep alive.
     """
 
     run: str
     src: str
-    seq: int
+    seqs: Integers
     t_ns: Integers
     series: tuple[tuple[str, str], ...]
     row: Integers
@@ -63,44 +64,60 @@ class Rounds:
     paths: tuple[tuple[str, ...] | None, ...]
     shape: Integers
     phases: Floats
-    offsets: Integers
+    begins: Integers
+    size_bytes: int
 
     def __len__(self) -> int:
         return len(self.t_ns)
 
     @property
+    def seq(self) -> int:
+        """The number of its first event."""
+        return int(self.seqs[0])
+
+    @property
     def end(self) -> int:
         """The number after its last event's."""
-        return self.seq + len(self.t_ns)
+        return int(self.seqs[-1]) + 1
 
     def part(self, start: int, stop: int) -> Rounds:
         """Rows `start` to `stop`."""
-        if start == 0 and stop == len(self):
-            return self
-        chosen = slice(start, stop)
+        return self if start == 0 and stop == len(self) else self._at(slice(start, stop))
+
+    def chosen(self, mask: NDArray[np.bool_]) -> Rounds:
+        """The rows where `mask` is true."""
+        return self if mask.all() else self._at(mask)
+
+    def _at(self, rows: slice | NDArray[np.bool_]) -> Rounds:
         return Rounds(
             self.run,
             self.src,
-            self.seq + start,
-            self.t_ns[chosen],
+            self.seqs[rows],
+            self.t_ns[rows],
             self.series,
-            self.row[chosen],
-            self.index[chosen],
-            self.iterations[chosen],
-            self.value[chosen],
-            self.warmup[chosen],
+            self.row[rows],
+            self.index[rows],
+            self.iterations[rows],
+            self.value[rows],
+            self.warmup[rows],
             self.paths,
-            self.shape[chosen],
+            self.shape[rows],
             self.phases,
-            self.offsets[start : stop + 1],
+            self.begins[rows],
+            self.size_bytes,
         )
+
+    def of_case(self, case_id: str) -> NDArray[np.bool_]:
+        """Which rows are that case's."""
+        return np.array([case == case_id for case, _ in self.series])[self.row]
 
     def phases_of(self, at: int) -> dict[str, float] | None:
         """The phases of row `at`, in seconds per call."""
         paths = self.paths[self.shape[at]]
         if paths is None:
             return None
-        return dict(zip(paths, self.phases[self.offsets[at] : self.offsets[at + 1]].tolist(), strict=True))
+        begin = int(self.begins[at])
+        return dict(zip(paths, self.phases[begin : begin + len(paths)].tolist(), strict=True))
 
     def event(self, at: int) -> Event:
         """The event that row `at` stands for."""
@@ -109,7 +126,7 @@ class Rounds:
             "v": VERSION,
             "run": self.run,
             "src": self.src,
-            "seq": self.seq + at,
+            "seq": int(self.seqs[at]),
             "t_ns": int(self.t_ns[at]),
             "kind": "round",
             "case": case,
@@ -167,10 +184,10 @@ def decode(frame: bytes) -> Item:
         )
     except Exception as error:  # msgpack raises many types on hostile input; all mean garbage
         raise EventError("frame", f"not msgpack: {error!r}") from error
-    return _rounds(raw)
+    return _rounds(raw, len(frame))
 
 
-def _rounds(raw: Mapping[str, Any]) -> Rounds:
+def _rounds(raw: Mapping[str, Any], size_bytes: int) -> Rounds:
     seq, n = raw.get("seq"), raw.get("n")
     run, src = raw.get("run"), raw.get("src")
     if raw.get("v") != BATCH_VERSION or raw.get("kind") != ROUNDS or not (type(run) is str and type(src) is str):
@@ -182,8 +199,7 @@ def _rounds(raw: Mapping[str, Any]) -> Rounds:
     paths = tuple(None if one is None else _texts(one, "paths") for one in _list(raw, "paths", n))
     lengths = np.array([0 if one is None else len(one) for one in paths], dtype=np.int64)
     shape = _numbers(raw, "shape", n, len(paths))
-    offsets = np.zeros(n + 1, dtype=np.int64)
-    np.cumsum(lengths[shape], out=offsets[1:])
+    ends = np.cumsum(lengths[shape])
     series = _pairs(raw, n)
     t_ns = _column(raw, "t_ns", "<i8", n)
     if n > 1 and (t_ns[1:] < t_ns[:-1]).any():
@@ -191,7 +207,7 @@ def _rounds(raw: Mapping[str, Any]) -> Rounds:
     return Rounds(
         run,
         src,
-        seq,
+        np.arange(seq, seq + n),
         t_ns,
         series,
         _numbers(raw, "row", n, len(series)),
@@ -201,8 +217,9 @@ def _rounds(raw: Mapping[str, Any]) -> Rounds:
         _flags(raw, n),
         paths,
         shape,
-        _column(raw, "phases", "<f8", int(offsets[-1])),
-        offsets,
+        _column(raw, "phases", "<f8", int(ends[-1])),
+        ends - lengths[shape],
+        size_bytes,
     )
 
 

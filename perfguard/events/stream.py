@@ -106,7 +106,7 @@ class EventStream:
                     callback(event)
 
     def close(self) -> None:
-        """Hand on what was gathered, complete the recording, take leave of the viewers (a second at most); idempotent."""
+        """Hand on what was gathered, complete the recording, take leave of viewers (a second at most); idempotent."""
         with self._lock:
             self._flush()
             recorder, self._recorder = self._recorder, None

@@ -1,0 +1,87 @@
+"""The latest rounds and spans as they came: for the raw record of a sample, and for the phases of what runs now."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from perfguard.events.rounds import Item, Rounds
+from perfguard.events.schema import Event
+
+MAX_EVENTS = 2000
+MAX_BYTES = 16 * 1024 * 1024  # of frames of many rounds
+
+Phased: TypeAlias = tuple[float, Mapping[str, float]]
+"""The value of a round, and its phases."""
+
+
+class LatestEvents:
+    """The latest `MAX_EVENTS` of what was appended, single or many at once; fewer if their frames are large."""
+
+    def __init__(self) -> None:
+        self._items: deque[Item] = deque()
+        self._events = 0
+        self._bytes = 0
+
+    def append(self, item: Item) -> None:
+        """One more, or many more; not to be changed."""
+        self._items.append(item)
+        self._events += _events(item)
+        self._bytes += _bytes(item)
+        while self._events - _events(self._items[0]) >= MAX_EVENTS or self._bytes > MAX_BYTES:
+            gone = self._items.popleft()
+            self._events -= _events(gone)
+            self._bytes -= _bytes(gone)
+        first = self._items[0] if self._items else None
+        if self._events > MAX_EVENTS and isinstance(first, Rounds):
+            self._items[0] = first.part(self._events - MAX_EVENTS, len(first))
+            self._events = MAX_EVENTS
+
+    def of_round(self, case_id: str, index: int) -> tuple[Event, ...]:
+        """The events of that round, in the order of coming."""
+        return tuple(self._of_round(case_id, index))
+
+    def _of_round(self, case_id: str, index: int) -> Iterator[Event]:
+        for item in self._items:
+            if isinstance(item, Rounds):
+                yield from map(item.event, np.flatnonzero(item.of_case(case_id) & (item.index == index)).tolist())
+            elif item["case"] == case_id and item.get("index", item.get("round")) == index:
+                yield item
+
+    def phased(self, cases: Collection[str], most: int) -> dict[str, list[Phased]]:
+        """The latest rounds that have phases, at most so many of each of these cases, oldest first."""
+        found: dict[str, list[tuple[Any, int]]] = {}
+        for item in self._items:
+            if isinstance(item, Rounds):
+                for at in _phased_rows(item, cases):
+                    found.setdefault(item.series[item.row[at]][0], []).append((item, at))
+            elif item["case"] in cases and item.get("phases"):
+                found.setdefault(item["case"], []).append((item, -1))
+        return {case: [_phased(*one) for one in rows[-most:]] for case, rows in found.items()}
+
+
+def _phased_rows(rounds: Rounds, cases: Collection[str]) -> list[int]:
+    """The rows of these cases that have phases."""
+    wanted = np.array([case in cases for case, _ in rounds.series])
+    if not wanted.any():
+        return []
+    has_phases = np.array([bool(paths) for paths in rounds.paths])
+    rows: list[int] = np.flatnonzero(wanted[rounds.row] & has_phases[rounds.shape]).tolist()
+    return rows
+
+
+def _phased(item: Item, at: int) -> Phased:
+    if isinstance(item, Rounds):
+        return float(item.value[at]), item.phases_of(at) or {}
+    return item["value"], item["phases"]
+
+
+def _events(item: Item) -> int:
+    return len(item) if isinstance(item, Rounds) else 1
+
+
+def _bytes(item: Item) -> int:
+    return item.size_bytes if isinstance(item, Rounds) else 0
