@@ -39,6 +39,12 @@ Integers: TypeAlias = NDArray[np.int64]
 Floats: TypeAlias = NDArray[np.float64]
 
 MAX_ROUNDS = 4096
+# Whole columns of one thing, of which a frame takes as many as it has rows.
+_RANGE = np.arange(MAX_ROUNDS)
+_ZEROS = np.zeros(MAX_ROUNDS, dtype=np.int64)
+_FLAGS = {flag: np.full(MAX_ROUNDS, flag) for flag in (False, True)}
+for _shared in (_RANGE, _ZEROS, *_FLAGS.values()):
+    _shared.flags.writeable = False
 # What every frame of columns begins with: a map, whose first key is the version.
 _MARK = b"\xa1v" + bytes([BATCH_VERSION])
 
@@ -197,9 +203,8 @@ def _rounds(raw: Mapping[str, Any], size_bytes: int) -> Rounds:
     if type(seq) is not int or not 0 <= seq < 2**53:
         raise EventError("rounds frame", f"seq {seq!r}")
     paths = tuple(None if one is None else _texts(one, "paths") for one in _list(raw, "paths", n))
-    lengths = np.array([0 if one is None else len(one) for one in paths], dtype=np.int64)
     shape = _numbers(raw, "shape", n, len(paths))
-    ends = np.cumsum(lengths[shape])
+    begins, phases = _begins(paths, shape)
     series = _pairs(raw, n)
     t_ns = _column(raw, "t_ns", "<i8", n)
     if n > 1 and (t_ns[1:] < t_ns[:-1]).any():
@@ -207,7 +212,7 @@ def _rounds(raw: Mapping[str, Any], size_bytes: int) -> Rounds:
     return Rounds(
         run,
         src,
-        np.arange(seq, seq + n),
+        _RANGE[:n] + seq,
         t_ns,
         series,
         _numbers(raw, "row", n, len(series)),
@@ -217,8 +222,8 @@ def _rounds(raw: Mapping[str, Any], size_bytes: int) -> Rounds:
         _flags(raw, n),
         paths,
         shape,
-        _column(raw, "phases", "<f8", int(ends[-1])),
-        ends - lengths[shape],
+        _column(raw, "phases", "<f8", phases),
+        begins,
         size_bytes,
     )
 
@@ -254,10 +259,21 @@ def _column(raw: Mapping[str, Any], name: str, dtype: str, n: int) -> NDArray[An
     return column if column.dtype.isnative else column.astype(dtype.replace("<", "="))
 
 
+def _begins(paths: tuple[tuple[str, ...] | None, ...], shape: Integers) -> tuple[Integers, int]:
+    """Where the seconds of each row begin, and how many there are of all."""
+    n = len(shape)
+    if len(paths) == 1:
+        each = len(paths[0] or ())
+        return _RANGE[:n] * each, n * each
+    lengths = np.array([len(one or ()) for one in paths])[shape]
+    ends = np.cumsum(lengths)
+    return ends - lengths, int(ends[-1])
+
+
 def _numbers(raw: Mapping[str, Any], name: str, n: int, below: int) -> Integers:
     """A column of numbers of things of which there are `below`; nothing said: all are the first."""
     if raw.get(name) is None:
-        return np.zeros(n, dtype=np.int64)
+        return _ZEROS[:n]
     numbers = _column(raw, name, "<u2", n).astype(np.int64)
     if int(numbers.max()) >= below:
         raise EventError("rounds frame", f"column {name!r} points beyond its {below}")
@@ -270,13 +286,13 @@ def _counts(raw: Mapping[str, Any], n: int) -> Integers:
         return _column(raw, "iterations", "<i8", n)
     if not -(2**63) <= value < 2**63:
         raise EventError("rounds frame", "field 'iterations' is beyond 64 bits")
-    return np.full(n, value, dtype=np.int64)
+    return _ZEROS[:n] + value
 
 
 def _flags(raw: Mapping[str, Any], n: int) -> NDArray[np.bool_]:
     value = raw.get("warmup")
     if type(value) is bool:
-        return np.full(n, value)
+        return _FLAGS[value][:n]
     flags = _column(raw, "warmup", "<u1", n)
     if int(flags.max()) > 1:
         raise EventError("rounds frame", "column 'warmup' holds something else than 0 and 1")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from array import array
 from typing import TypeAlias
 
@@ -68,11 +69,12 @@ class Points:
 
     def extend(self, t_s: Floats, index: Integers, value: Floats, limit: int) -> None:
         """Many more, in their order."""
-        if np.isnan(value).any():  # which is neither smaller nor larger than any other: one by one
+        if math.isnan(value.sum()):  # one is not a number, neither smaller nor larger than any other: one by one
             for one in zip(t_s.tolist(), index.tolist(), value.tolist(), strict=True):
                 self.add(*one, limit)
             return
-        self.fit(limit)
+        if len(self.value) > limit:
+            self.fit(limit)
         self.n += len(value)
         at = 0
         while at < len(value):
@@ -89,7 +91,8 @@ class Points:
                 kept = at + _ends(value[at:stop].reshape(groups, self._group))
                 self._append(t_s[kept], index[kept], value[kept])
             at = stop
-            self.fit(limit)
+            if len(self.value) > limit:
+                self.fit(limit)
 
     def fit(self, limit: int) -> None:
         """Thin until no more than `limit`, at least four, are kept."""

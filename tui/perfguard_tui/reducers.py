@@ -78,7 +78,8 @@ class Series:
         """Many more, in their order."""
         self.points.extend(t_s, index, value, limit)
         self.recent.frombytes(value[-RECENT_SAMPLES:].tobytes())
-        del self.recent[: -kept_recent(limit)]
+        if len(self.recent) >= 2 * kept_recent(limit):
+            del self.recent[: -kept_recent(limit)]
 
     def fit(self, limit: int) -> None:
         """Keep no more than is now allowed."""
