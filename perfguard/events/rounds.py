@@ -53,8 +53,8 @@ _MARK = b"\xa1v" + bytes([BATCH_VERSION])
 class Rounds:
     """`round` events of one producer, `n` of them; all arrays but `phases` are of that length and not to be changed.
 
-    `seqs`: their numbers, one after the other in a frame, with holes where rows were `chosen`. `begins`: where in `phases` the seconds of a row begin.
-    `size_bytes`: of the frame that they came in, which they keep alive.
+    `seqs`: their numbers, one after the other in a frame, with holes where rows were `chosen`. `begins`: where in
+    `phases` the seconds of a row begin. `size_bytes`: of the frames that they came in, which they keep alive.
     """
 
     run: str
@@ -159,6 +159,52 @@ def events_in(items: Iterable[Item]) -> Iterator[Event]:
             yield from item
         else:
             yield item
+
+
+def joined(items: Iterable[Item], most: int) -> Iterator[Item]:
+    """The same events, with frames of the same series that follow each other made one, of up to `most` rounds."""
+    waiting: list[Rounds] = []
+    rows = 0
+    for item in items:
+        if waiting and not (isinstance(item, Rounds) and rows + len(item) <= most and _follows(item, waiting[-1])):
+            yield _joined(waiting)
+            waiting, rows = [], 0
+        if isinstance(item, Rounds):
+            waiting.append(item)
+            rows += len(item)
+        else:
+            yield item
+    if waiting:
+        yield _joined(waiting)
+
+
+def _follows(item: Rounds, before: Rounds) -> bool:
+    same = item.series == before.series and item.paths == before.paths
+    return same and item.t_ns[0] >= before.t_ns[-1] and producer_of(item) == producer_of(before)
+
+
+def _joined(parts: list[Rounds]) -> Rounds:
+    first = parts[0]
+    if len(parts) == 1:
+        return first
+    shifts = np.cumsum([0, *(len(part.phases) for part in parts[:-1])]).tolist()
+    return Rounds(
+        first.run,
+        first.src,
+        np.concatenate([part.seqs for part in parts]),
+        np.concatenate([part.t_ns for part in parts]),
+        first.series,
+        np.concatenate([part.row for part in parts]),
+        np.concatenate([part.index for part in parts]),
+        np.concatenate([part.iterations for part in parts]),
+        np.concatenate([part.value for part in parts]),
+        np.concatenate([part.warmup for part in parts]),
+        first.paths,
+        np.concatenate([part.shape for part in parts]),
+        np.concatenate([part.phases for part in parts]),
+        np.concatenate([part.begins + shift for part, shift in zip(parts, shifts, strict=True)]),
+        sum(part.size_bytes for part in parts),
+    )
 
 
 def numbers_of(item: Item) -> tuple[int, int]:

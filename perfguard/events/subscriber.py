@@ -21,8 +21,8 @@ from perfguard.events.protocol import (
     pack_request,
     unpack_answer,
 )
-from perfguard.events.runtime_dir import Endpoint, newest_endpoint, parse_endpoint
 from perfguard.events.rounds import Item, Rounds, decode, events_in, numbers_of, producer_of
+from perfguard.events.runtime_dir import Endpoint, newest_endpoint, parse_endpoint
 from perfguard.events.schema import MAX_FRAME_BYTES, Event
 
 if TYPE_CHECKING:

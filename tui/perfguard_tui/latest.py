@@ -35,17 +35,13 @@ class LatestEvents:
             gone = self._items.popleft()
             self._events -= _events(gone)
             self._bytes -= _bytes(gone)
-        first = self._items[0] if self._items else None
-        if self._events > MAX_EVENTS and isinstance(first, Rounds):
-            self._items[0] = first.part(self._events - MAX_EVENTS, len(first))
-            self._events = MAX_EVENTS
 
     def of_round(self, case_id: str, index: int) -> tuple[Event, ...]:
         """The events of that round, in the order of coming."""
         return tuple(self._of_round(case_id, index))
 
     def _of_round(self, case_id: str, index: int) -> Iterator[Event]:
-        for item in self._items:
+        for item in self._latest():
             if isinstance(item, Rounds):
                 yield from map(item.event, np.flatnonzero(item.of_case(case_id) & (item.index == index)).tolist())
             elif item["case"] == case_id and item.get("index", item.get("round")) == index:
@@ -53,24 +49,35 @@ class LatestEvents:
 
     def phased(self, cases: Collection[str], most: int) -> dict[str, list[Phased]]:
         """The latest rounds that have phases, at most so many of each of these cases, oldest first."""
-        found: dict[str, list[tuple[Any, int]]] = {}
+        found: dict[str, list[tuple[Item, int]]] = {case: [] for case in cases}
+        missing = len(found)
+        for item in reversed(tuple(self._latest())):
+            for case, at in _phased_rows(item, found):
+                if len(found[case]) < most:
+                    found[case].append((item, at))
+                    missing -= len(found[case]) == most
+            if not missing:
+                break
+        return {case: [_phased(*one) for one in reversed(rows)] for case, rows in found.items() if rows}
+
+    def _latest(self) -> Iterator[Item]:
+        """What was appended, without what of its oldest is over the bound."""
+        over = max(0, self._events - MAX_EVENTS)  # always less than the oldest has
         for item in self._items:
-            if isinstance(item, Rounds):
-                for at in _phased_rows(item, cases):
-                    found.setdefault(item.series[item.row[at]][0], []).append((item, at))
-            elif item["case"] in cases and item.get("phases"):
-                found.setdefault(item["case"], []).append((item, -1))
-        return {case: [_phased(*one) for one in rows[-most:]] for case, rows in found.items()}
+            yield item.part(over, len(item)) if over and isinstance(item, Rounds) else item
+            over = 0
 
 
-def _phased_rows(rounds: Rounds, cases: Collection[str]) -> list[int]:
-    """The rows of these cases that have phases."""
-    wanted = np.array([case in cases for case, _ in rounds.series])
-    if not wanted.any():
+def _phased_rows(item: Item, cases: Collection[str]) -> list[tuple[str, int]]:
+    """The rows of these cases that have phases, the latest first, each with its case."""
+    if not isinstance(item, Rounds):
+        return [(item["case"], 0)] if item["case"] in cases and item.get("phases") else []
+    wanted = [case in cases for case, _ in item.series]
+    phased = [bool(paths) for paths in item.paths]
+    if not any(wanted) or not any(phased):
         return []
-    has_phases = np.array([bool(paths) for paths in rounds.paths])
-    rows: list[int] = np.flatnonzero(wanted[rounds.row] & has_phases[rounds.shape]).tolist()
-    return rows
+    rows = np.flatnonzero(np.array(wanted)[item.row] & np.array(phased)[item.shape])[::-1].tolist()
+    return [(item.series[item.row[at]][0], at) for at in rows]
 
 
 def _phased(item: Item, at: int) -> Phased:

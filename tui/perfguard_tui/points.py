@@ -147,10 +147,11 @@ class Points:
 
 
 def _ends(groups: Floats) -> Integers:
-    """Where the first smallest and the first largest of each row are, in the order of coming; one where they are one."""
-    rows = np.arange(len(groups)) * groups.shape[1]
+    """Where the first smallest and the first largest of each row are, in the order of coming; once if they are one."""
+    rows = np.arange(0, groups.size, groups.shape[1])
     low, high = rows + groups.argmin(axis=1), rows + groups.argmax(axis=1)
     ends = np.empty((len(groups), 2), dtype=np.int64)
     np.minimum(low, high, out=ends[:, 0])
     np.maximum(low, high, out=ends[:, 1])
-    return ends.ravel()[np.stack([np.full(len(groups), True), low != high], axis=1).ravel()]
+    two = low != high
+    return ends.ravel() if two.all() else ends[np.stack([np.full(len(groups), True), two], axis=1)]

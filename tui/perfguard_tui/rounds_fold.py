@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from perfguard.events.rounds import MAX_ROUNDS, Rounds
 from perfguard_tui.points import Floats, limit_for
-from perfguard_tui.reducers import MAX_PATHS, MAX_SERIES, RATE_STEP_NS, RunFold, Series
+from perfguard_tui.reducers import MAX_PATHS, RATE_STEP_NS, RunFold, Series
 
 _FEW = 4  # rounds of a series from which on a piece costs less than each by itself
 _FAR_NS = 2**62
@@ -107,7 +107,14 @@ def _one_by_one(run: RunFold, rounds: Rounds, t_s: Floats, wrong: Flags | None) 
     """Each by itself; returns which rounds were taken."""
     taken = np.zeros(len(rounds), dtype=np.bool_)
     found: dict[int, Series | None] = {}
-    columns = (rounds.row, t_s, rounds.index, rounds.value, rounds.warmup, _NONE[: len(rounds)] if wrong is None else wrong)
+    columns = (
+        rounds.row,
+        t_s,
+        rounds.index,
+        rounds.value,
+        rounds.warmup,
+        _NONE[: len(rounds)] if wrong is None else wrong,
+    )
     for at, (number, *sample, warmup, is_wrong) in enumerate(zip(*(c.tolist() for c in columns), strict=True)):
         if number not in found:
             found[number] = _series_of(run, *rounds.series[number])

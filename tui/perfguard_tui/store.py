@@ -9,13 +9,14 @@ import threading
 import time
 from collections.abc import Collection, Iterable, Iterator
 
-from perfguard.events.rounds import Item, Rounds
+from perfguard.events.rounds import Item, Rounds, joined
 from perfguard.events.schema import Event
 from perfguard_tui.reducers import REDUCERS, RunFold
 from perfguard_tui.rounds_fold import fold_rounds
 from perfguard_tui.views import RunView
 
 _WRONG_SHAPE = (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError)
+_GIVE_WAY_S = 0.0002
 _AT_ONCE = 1000  # events between two moments at which the screen may look
 
 
@@ -26,6 +27,7 @@ class Store:
         self._lock = threading.Lock()
         self._run = RunFold()
         self._view: RunView | None = RunView()
+        self._awaited = False  # whether the screen waits for the lock
 
     def apply(self, event: Event) -> None:
         """Take one event in. Kinds of a newer version are passed over; wrong inner shapes counted as `bad`."""
@@ -37,9 +39,10 @@ class Store:
 
     def apply_all(self, items: Iterable[Item]) -> None:
         """Take events in, in their order, single or many at once; a snapshot may be taken in between."""
-        waiting = iter(items)
+        waiting = joined(items, _AT_ONCE)
         while self._apply_some(waiting):
-            time.sleep(0)  # whoever waits for a snapshot gets a chance
+            if self._awaited:  # a lock that is taken again at once is hardly ever given to another
+                time.sleep(_GIVE_WAY_S)
 
     def _apply_some(self, items: Iterator[Item]) -> bool:
         """Some thousand events; returns whether there may be more."""
@@ -78,7 +81,9 @@ class Store:
 
         With `shown`, the ids of cases on the screen, the latest samples of the others may be missing for now.
         """
+        self._awaited = True
         with self._lock:
+            self._awaited = False
             if self._view is None or (shown is None and self._run.stale):
                 self._view = self._run.view(shown)
             return self._view

@@ -67,7 +67,9 @@ def _gathered(events: list[Event], most: int) -> list[Event | Rounds]:
         gatherer.clear()
 
     for event in events:
-        fields = {name: value for name, value in event.items() if name not in ("v", "run", "src", "seq", "t_ns", "kind")}
+        fields = {
+            name: value for name, value in event.items() if name not in ("v", "run", "src", "seq", "t_ns", "kind")
+        }
         if event["kind"] == "round" and gatherer.add(event["seq"], event["t_ns"], fields):
             if len(gatherer.rows) >= most:
                 flush()
