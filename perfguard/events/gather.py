@@ -13,8 +13,9 @@ import sys
 from array import array
 from collections.abc import Hashable, Iterable, Mapping
 from operator import itemgetter
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeGuard
 
+from perfguard.errors import EventError
 from perfguard.events import schema
 
 MOST_ROUNDS = 256
@@ -55,7 +56,7 @@ class Gatherer:
         for rows in _without_gaps(self.rows):
             try:
                 found.append((self._frame(rows) if len(rows) > 1 else self._single(rows[0]), rows[0][0], len(rows)))
-            except (OverflowError, schema.EventError):  # a number beyond 64 bits, names beyond a frame
+            except (OverflowError, EventError):  # a number beyond 64 bits, names beyond a frame
                 found += [(self._single(row), row[0], 1) for row in rows]
         return found
 
@@ -90,8 +91,8 @@ class Gatherer:
 
     def _learn(self, fields: Mapping[str, Any]) -> bool:
         """Whether its names are new and can be packed; then they are known from now on."""
-        case, metric, phases = (fields.get(name) for name in ("case", "metric", "phases"))
-        if not (_is_text(case) and _is_text(metric)):
+        case, metric, phases = fields.get("case"), fields.get("metric"), fields.get("phases")
+        if not _is_text(case) or not _is_text(metric):
             return False
         if len(self._names) + len(self._packers) > _MOST_KNOWN:
             self._names.clear()
@@ -155,7 +156,7 @@ def _without_gaps(rows: list[Row]) -> list[list[Row]]:
     return runs
 
 
-def _is_text(value: object) -> bool:
+def _is_text(value: object) -> TypeGuard[str]:
     """Whether it is a string that a reader will take."""
     try:
         return type(value) is str and len(value.encode()) <= schema.MAX_STRING

@@ -99,7 +99,7 @@ def one_by_one(blob: bytes) -> bytes:
     """The same records with every event in one of its own, for a viewer that reads no columns."""
     from perfguard.events.rounds import Rounds, decode
 
-    records = []
+    records: list[bytes] = []
     for frame in frames_in(blob):
         item = decode(frame)
         records += map(record_of, map(pack, item)) if isinstance(item, Rounds) else [record_of(frame)]

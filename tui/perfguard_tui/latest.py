@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Collection, Iterator, Mapping
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 
@@ -29,8 +29,13 @@ class LatestEvents:
     def append(self, item: Item) -> None:
         """One more, or many more; not to be changed."""
         self._items.append(item)
-        self._events += _events(item)
-        self._bytes += _bytes(item)
+        if isinstance(item, Rounds):
+            self._bytes += item.size_bytes
+            self._events += len(item)
+        else:
+            self._events += 1
+            if self._events <= MAX_EVENTS:
+                return
         while self._events - _events(self._items[0]) >= MAX_EVENTS or self._bytes > MAX_BYTES:
             gone = self._items.popleft()
             self._events -= _events(gone)

@@ -64,8 +64,8 @@ def _wrong(rounds: Rounds) -> Flags | None:
     longest = max(len(paths or ()) for paths in rounds.paths)
     if longest <= MAX_PATHS and not (rounds.phases < 0).any():
         return None
-    phases = map(rounds.phases_of, range(len(rounds)))
-    return np.array([bool(one) and (sum(one.values()) < 0 or len(one) > MAX_PATHS) for one in phases])
+    phases = [rounds.phases_of(at) or {} for at in range(len(rounds))]
+    return np.array([sum(one.values()) < 0 or len(one) > MAX_PATHS for one in phases])
 
 
 def _shortens(run: RunFold, rounds: Rounds) -> bool:
@@ -107,15 +107,9 @@ def _one_by_one(run: RunFold, rounds: Rounds, t_s: Floats, wrong: Flags | None) 
     """Each by itself; returns which rounds were taken."""
     taken = np.zeros(len(rounds), dtype=np.bool_)
     found: dict[int, Series | None] = {}
-    columns = (
-        rounds.row,
-        t_s,
-        rounds.index,
-        rounds.value,
-        rounds.warmup,
-        _NONE[: len(rounds)] if wrong is None else wrong,
-    )
-    for at, (number, *sample, warmup, is_wrong) in enumerate(zip(*(c.tolist() for c in columns), strict=True)):
+    flags = (rounds.warmup, _NONE[: len(rounds)] if wrong is None else wrong)
+    rows = zip(*(column.tolist() for column in (rounds.row, t_s, rounds.index, rounds.value, *flags)), strict=True)
+    for at, (number, second, index, value, warmup, is_wrong) in enumerate(rows):
         if number not in found:
             found[number] = _series_of(run, *rounds.series[number])
         series = found[number]
@@ -126,7 +120,7 @@ def _one_by_one(run: RunFold, rounds: Rounds, t_s: Floats, wrong: Flags | None) 
         elif is_wrong:
             run.bad += 1
         else:
-            series.add(*sample, run.limit)
+            series.add(second, index, value, run.limit)
             taken[at] = True
     return taken
 

@@ -84,6 +84,7 @@ class Store:
         self._awaited = True
         with self._lock:
             self._awaited = False
-            if self._view is None or (shown is None and self._run.stale):
+            stale = self._run.stale
+            if self._view is None or (stale and (shown is None or any(case in stale for case in shown))):
                 self._view = self._run.view(shown)
             return self._view
