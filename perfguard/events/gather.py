@@ -21,6 +21,7 @@ from perfguard.events import schema
 MOST_ROUNDS = 256
 MOST_PHASE_BYTES = 32 * 1024  # of all rounds of a frame together, so that it stays small enough to be pushed
 _MOST_KNOWN = 20_000
+_LEAST, _MOST = -(2**63), 2**63 - 1
 
 _NAMES = ("case", "metric", "index", "iterations", "value", "warmup", "phases")
 _FIELDS = itemgetter(*_NAMES)
@@ -56,7 +57,7 @@ class Gatherer:
         for rows in _without_gaps(self.rows):
             try:
                 found.append((self._frame(rows) if len(rows) > 1 else self._single(rows[0]), rows[0][0], len(rows)))
-            except (OverflowError, EventError):  # a number beyond 64 bits, names beyond a frame
+            except EventError:  # names beyond a frame
                 found += [(self._single(row), row[0], 1) for row in rows]
         return found
 
@@ -82,6 +83,7 @@ class Gatherer:
             or type(index) is not int
             or type(iterations) is not int
             or type(warmup) is not bool
+            or not (_LEAST <= index <= _MOST and _LEAST <= iterations <= _MOST)
             or len(fields) != 7
         ):
             return False
