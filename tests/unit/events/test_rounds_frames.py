@@ -99,7 +99,7 @@ def test_frames_that_overlap_give_each_event_once(tmp_path: Path) -> None:
 def test_what_has_no_column_goes_by_itself(tmp_path: Path, changes: dict[str, Any]) -> None:
     """Whatever a round holds, what is recorded is what one event after the other would have been."""
     paths = [tmp_path / "gathered.pgrun", tmp_path / "single.pgrun"]
-    told = [_fields(0), _fields(1), _fields(2, **changes), _fields(3)]
+    told = [_fields(0), _fields(1), _fields(2) | changes, _fields(3)]
     for path in paths:
         stream = EventStream("r")
         stream.open_recorder(path)
@@ -134,14 +134,13 @@ def test_a_round_is_what_it_was_when_it_was_emitted(tmp_path: Path) -> None:
 
 def test_frames_stay_small_enough_to_be_pushed(tmp_path: Path) -> None:
     """So many rounds, or so many phases, and the frame is full."""
-    stream, sizes = EventStream("r"), []
+    stream = EventStream("r")
     stream.open_recorder(tmp_path / "a.pgrun")
     for index in range(3 * MOST_ROUNDS):
         stream.emit("round", **_fields(index, phases={f"p{i}": 1.0 for i in range(100)}))
     stream.close()
-    for frame in frames_in((tmp_path / "a.pgrun").read_bytes()[len(MAGIC) :]):
-        sizes.append(len(frame))
-    assert max(sizes) < 64 * 1024
+    frames = frames_in((tmp_path / "a.pgrun").read_bytes()[len(MAGIC) :])
+    assert max(map(len, frames)) < 64 * 1024
     assert sum(1 for _ in Replay(tmp_path / "a.pgrun")) == 3 * MOST_ROUNDS
 
 
