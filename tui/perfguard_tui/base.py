@@ -127,6 +127,11 @@ class DashboardBase(App[None]):
         self.lay_out()
         self._table.focus()
         self.run_worker(self._clock(), name="clock")
+        self.call_after_refresh(self._draw_first)
+
+    def _draw_first(self) -> None:
+        """Be on the screen before a long run has been looked at."""
+        self.draw()
         self.call_after_refresh(self.tick)
 
     def on_resize(self) -> None:
