@@ -101,16 +101,17 @@ class LiveFeed(Feed):
 
     def _follow(self, subscriber: Subscriber) -> None:
         while not self._stopping.is_set():
-            events = subscriber.poll(_STEP_S)
-            self.store.apply_all(events)
+            items = subscriber.take(_STEP_S)
+            if items:
+                self.store.apply_all(items)
             counts = {"gaps": subscriber.gaps, "shed": subscriber.shed, "bad": subscriber.bad}
-            if subscriber.over and not events:
+            if subscriber.over and not items:
                 lost = subscriber.state == "lost"
                 message = "the run is gone without having finished: killed, or its machine" if lost else ""
                 self.status = FeedStatus("lost" if lost else "finished", message, **counts)
                 return
             self.status = FeedStatus("live", "", **counts)
-            if events:  # a few more at once are cheaper than each by itself, and nobody sees so short a while
+            if items:  # a few more at once are cheaper than each by itself, and nobody sees so short a while
                 self._stopping.wait(_GATHER_S)
 
 

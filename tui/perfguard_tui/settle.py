@@ -7,8 +7,6 @@ import sys
 
 # Events are trees without circles: counting references frees them. The default looks after 2,000 allocations.
 _YOUNG, _MIDDLE, _OLD = 50_000, 20, 100
-
-
 _SWITCH_S = 0.001  # how long the thread that draws waits for the one that reads; Python's own 5 ms are seen
 
 
