@@ -12,6 +12,7 @@ from perfguard.errors import PerfguardError
 from perfguard.ladder import Load, measure
 from perfguard_suites.staged_throughput.backend import Backend
 from perfguard_suites.staged_throughput.config import PROFILES
+from perfguard_suites.staged_throughput.front_end import KINDS as FRONTS
 from perfguard_suites.staged_throughput.interpreter import steady
 from perfguard_suites.staged_throughput.linear import DTYPES
 
@@ -37,6 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     ladder.add_argument("--markdown", action="store_true", help="the tables in Markdown")
     for verb in (serve, ladder):
         _add_backend(verb)
+        verb.add_argument("--front", choices=FRONTS, default=FRONTS[0], help="of the event loop (default: %(default)s)")
     options = parser.parse_args(arguments)
     try:
         return (_run_server if options.verb == "serve" else _run_ladder)(options)
@@ -75,12 +77,17 @@ def _run_server(options: argparse.Namespace) -> int:
     backend.recording = False
     stack = stack_on(backend)
     service = Service(
-        stack, f"staged-{options.profile}", host=options.host, port=options.port, max_queue=options.max_queue
+        stack,
+        f"staged-{options.profile}",
+        host=options.host,
+        port=options.port,
+        max_queue=options.max_queue,
+        front=options.front,
     )
     service.scheduler.batches.steps = None
-    print(json.dumps({"url": service.url, "model": service.endpoint.model, "backend": backend.name}), flush=True)
+    told = {"url": service.url, "model": service.model, "backend": backend.name, "front": options.front}
     with stack.engine, steady():
-        service.run()
+        service.run(lambda: print(json.dumps(told), flush=True))
     return 0
 
 
@@ -90,7 +97,7 @@ def _run_ladder(options: argparse.Namespace) -> int:
     from perfguard_suites.staged_throughput.stages import Stages
 
     load = Load(options.requests, options.concurrency, options.prompt_tokens, options.new_tokens)
-    stages = Stages(_backend(options))
+    stages = Stages(_backend(options), front=options.front)
     with stages.serving():
         found = measure(
             stages.ladder(),

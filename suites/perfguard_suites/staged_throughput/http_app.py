@@ -15,7 +15,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from perfguard_suites.staged_throughput.errors import InvalidRequest, QueueFull
+from perfguard_suites.staged_throughput.errors import EngineLost, InvalidRequest, QueueFull
 from perfguard_suites.staged_throughput.event_stream import EventStream, usage_of
 from perfguard_suites.staged_throughput.generate_endpoint import GenerateEndpoint
 from perfguard_suites.staged_throughput.generation import Generation
@@ -88,6 +88,8 @@ class HttpServer:
         except QueueFull as error:
             headers = {"retry-after": str(error.retry_after_s)}
             return _error(429, str(error), "rate_limit_error", None, "queue_full", headers)
+        except EngineLost as error:
+            return _error(503, str(error), "server_error", None, "engine_lost")
         except ClientDisconnect:
             self.disconnects += 1
             return Response(status_code=499)

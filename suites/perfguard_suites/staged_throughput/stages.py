@@ -1,13 +1,11 @@
 """The ladder's stages 0 to 7 over one backend in one process, so that stages differ in their components alone.
 
-At the top, the event loop has a thread beside the scheduler's and the load client is another process.
+At the top, the event loop has a process or a thread beside the scheduler's, and the load client is another process.
 """
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-import time
 from collections.abc import Callable, Iterator, Mapping
 from collections.abc import Sequence as Items
 from dataclasses import dataclass, field, replace
@@ -16,6 +14,7 @@ from time import perf_counter
 from perfguard.ladder import Load, RequestTimes, Stage, StageRun
 from perfguard_suites.staged_throughput.backend import Backend
 from perfguard_suites.staged_throughput.errors import ServiceFailed
+from perfguard_suites.staged_throughput.front_end import KINDS
 from perfguard_suites.staged_throughput.interpreter import steady
 from perfguard_suites.staged_throughput.load_client import LoadClient
 from perfguard_suites.staged_throughput.loads import request_name
@@ -31,7 +30,7 @@ from perfguard_suites.staged_throughput.offline import (
 from perfguard_suites.staged_throughput.schedule import Replay, Schedule, Steps, static_schedule
 from perfguard_suites.staged_throughput.scheduler import Scheduler
 from perfguard_suites.staged_throughput.sequence import Sequence
-from perfguard_suites.staged_throughput.service import Service
+from perfguard_suites.staged_throughput.service import GATHER_S, Service
 from perfguard_suites.staged_throughput.stack import Stack, stack_on
 
 COMPONENTS = (
@@ -69,10 +68,10 @@ class _Books:
 
 
 class Stages:
-    """All stages over one backend; stage 7 runs inside `serving`."""
+    """All stages over one backend; stage 7 runs inside `serving`. `front`: where its event loop runs."""
 
-    def __init__(self, backend: Backend) -> None:
-        self.backend = backend
+    def __init__(self, backend: Backend, *, front: str = KINDS[0], gather_s: float = GATHER_S) -> None:
+        self.backend, self.front, self.gather_s = backend, front, gather_s
         self.stack: Stack = stack_on(backend)
         self._service: Service | None = None
         self._client: LoadClient | None = None
@@ -90,7 +89,7 @@ class Stages:
     @contextlib.contextmanager
     def serving(self) -> Iterator[Service]:
         """Stage 7's server beside this thread, and its client."""
-        service = Service(self.stack, MODEL)
+        service = Service(self.stack, MODEL, front=self.front, gather_s=self.gather_s)
         client = LoadClient()
         try:
             with steady(), service.beside():
@@ -185,19 +184,18 @@ class Stages:
         if service is None or client is None:
             raise ServiceFailed("stage 7", "its server does not run", "use Stages.serving()")
         scheduler = service.renew(Replay(schedule) if schedule else None)
-        endpoint, http = service.endpoint, service.http
         ended: list[Sequence] = []
-        endpoint.on_end = ended.append
-        calls, http_calls, phases = endpoint.calls, http.calls, dict(endpoint.phases)
-        loop_s = _loop_cpu_s(service)
-        client.start(load, service.host, service.port, MODEL, service.channel.close)
+        scheduler.on_end = ended.append
+        before = service.front.report()
+        client.start(load, service.host, service.port, MODEL, service.front.channel.close)
         scheduler.serve()
         books.client = client.result()
+        after = service.front.report()
         books.sequences = ended
         _close(books, scheduler)
-        books.calls |= {"GenerateEndpoint": endpoint.calls - calls, "HTTP server": http.calls - http_calls}
-        books.phases |= {name: seconds - phases[name] for name, seconds in endpoint.phases.items()}
-        books.phases["event loop, CPU time beside the passes"] = _loop_cpu_s(service) - loop_s
+        books.calls |= {name: count - before["calls"][name] for name, count in after["calls"].items()}
+        books.phases |= {name: s - before["phases"][name] for name, s in after["phases"].items()}
+        books.phases["front end, CPU time beside the passes"] = after["cpu_s"] - before["cpu_s"]
 
 
 def _close(books: _Books, scheduler: Scheduler) -> None:
@@ -213,14 +211,3 @@ def _times(books: _Books) -> tuple[RequestTimes, ...]:
         RequestTimes(each.arrived_s, each.arrived_s, tuple(token_s[each]), each.admitted_s - each.arrived_s)
         for each in books.sequences
     )
-
-
-def _loop_cpu_s(service: Service) -> float:
-    """CPU seconds of the event loop's thread so far."""
-
-    async def read() -> float:
-        return time.thread_time()
-
-    loop = service.channel.loop
-    assert loop is not None
-    return asyncio.run_coroutine_threadsafe(read(), loop).result(10)

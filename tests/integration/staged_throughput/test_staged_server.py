@@ -111,7 +111,7 @@ def test_a_stalled_reader_holds_up_nobody() -> None:
 
         tasks = [asyncio.create_task(reader(index)) for index in range(2)]
         await asyncio.sleep(0)
-        while endpoint.scheduler.turn(wait=False):
+        while endpoint.scheduler.turn(0.0):
             await asyncio.sleep(0)
         await asyncio.wait_for(tasks[1], 30)
         assert (len(sent[0]), tasks[0].done()) == (0, False)
