@@ -29,9 +29,6 @@ class BatchProcessor:
             inputs = Inputs(chosen)
         self._inputs = None  # unless this succeeds
         tokens = self.executor.execute(inputs)
-        inputs.advance(tokens)
+        inputs.take(tokens)
         self._inputs = inputs
-        sequences = inputs.sequences
-        for each, token in zip(sequences, tokens, strict=True):
-            each.tokens.append(token)
-        return sequences, tokens
+        return inputs.sequences, tokens

@@ -16,7 +16,7 @@ from typing import Any
 from perfguard_suites.staged_throughput.gauges import Board
 from perfguard_suites.staged_throughput.generate_endpoint import GenerateEndpoint
 from perfguard_suites.staged_throughput.http_app import HttpServer
-from perfguard_suites.staged_throughput.interpreter import steady
+from perfguard_suites.staged_throughput.interpreter import polite, steady
 from perfguard_suites.staged_throughput.remote_scheduler import RemoteScheduler
 from perfguard_suites.staged_throughput.tokenizer import tokenizer_of
 from perfguard_suites.staged_throughput.web_server import WebServer, process_report
@@ -24,6 +24,7 @@ from perfguard_suites.staged_throughput.web_server import WebServer, process_rep
 
 def main(settings: dict[str, Any]) -> int:
     """Serve until SIGTERM, or until the engine has ended. `settings`: of `ProcessFront`."""
+    polite()
     endpoint = GenerateEndpoint(tokenizer_of(settings["tokenizer"]), settings["model"], settings["context"])
     http = HttpServer(endpoint)
     board = Board(settings["board"])

@@ -53,12 +53,9 @@ def _stepping(execute: Callable[[Inputs], list[int]]) -> Compute:
 
     def compute(sequences: Items[Sequence]) -> None:
         nonlocal kept
-        inputs = kept if kept is not None and kept.chosen is sequences else Inputs(sequences)
-        tokens = execute(inputs)
-        inputs.advance(tokens)
-        kept = inputs
-        for each, token in zip(inputs.sequences, tokens, strict=True):
-            each.tokens.append(token)
+        if kept is None or kept.chosen is not sequences:
+            kept = Inputs(sequences)
+        kept.take(execute(kept))
 
     return compute
 
@@ -140,9 +137,11 @@ class Requests:
         if self._due_s is None:
             for _ in range(min(self.load.concurrency, self.load.requests)):
                 self._next(perf_counter())
+        turn, wait_s = scheduler.turn, None
         while not self.done:
-            wait_s = self._submit_due()
-            if not scheduler.turn(0.0) and not self.done:
+            if self._due_s is not None:
+                wait_s = self._submit_due()
+            if not turn(0.0) and not self.done:
                 if wait_s is None:
                     raise ServiceFailed("scheduler", "has nothing to do, and requests have not ended")
                 time.sleep(max(0.0, wait_s))

@@ -148,47 +148,33 @@ class Scheduler:
         """Receive, admit, compute one step, send; whether there was anything to do."""
         self.calls += 1
         begin_s = perf_counter()
-        batches, ended = self.batches, None
+        ended: Items[Sequence] = ()
         messages = self.channel.receive(wait_s)
         if messages:
-            if self.gather_s and not batches.running:
-                gather(self.channel, messages, self.ids.free, self.gather_s, MOST_LULLS * self.gather_s)
             begin_s = perf_counter() if wait_s else begin_s
-            ended = self._take(messages)
+            ended = self._let_in(messages)
         if self._waiting and self.ids.free:
             self._admit()
         if self.board is not None:
             self._show(self.board, whole=bool(messages))
+        batches = self.batches
         chosen_s = perf_counter()
         delivery = batches.step() if batches.running else NOTHING
         stepped_s = perf_counter()
-        for each in delivery.ended:
-            self._release(each)
-        if delivery.ended and self.board is not None:
-            self._show(self.board, whole=True)
-        if ended:
-            delivery = Delivery(delivery.sequences, delivery.tokens, [*ended, *delivery.ended])
-        sent_from_s = perf_counter()
-        busy = bool(delivery.sequences or delivery.ended)
-        if busy:
-            self.channel.send(delivery)
-        end_s = perf_counter()
-        if messages or busy:
-            self._scheduling_s += chosen_s - begin_s + sent_from_s - stepped_s
-            self._stepping_s += stepped_s - chosen_s
-            self._sending_s += end_s - sent_from_s
-            return True
-        return False
+        if ended or delivery.ended or not delivery.sequences:
+            delivery = self._let_out(ended, delivery)
+            if not delivery.ended and not delivery.sequences:
+                return bool(messages)
+        self.channel.send(delivery)
+        self._scheduling_s += chosen_s - begin_s
+        self._stepping_s += stepped_s - chosen_s
+        self._sending_s += perf_counter() - stepped_s
+        return True
 
-    def _show(self, board: Board, *, whole: bool) -> None:
-        """In every step its number, and all figures where requests came or went."""
-        if whole or self.calls % SHOWN_EVERY == 0:
-            board.write(self.gauges())
-        else:
-            board.write_steps(self.batches.calls)
-
-    def _take(self, messages: Items[Message]) -> list[Sequence]:
-        """Put requests into their lines and cancelled ones out; returns the latter."""
+    def _let_in(self, messages: list[Message]) -> list[Sequence]:
+        """Put requests into their lines, more of them where they begin a batch, and cancelled ones out: those."""
+        if self.gather_s and not self.batches.running:
+            gather(self.channel, messages, self.ids.free, self.gather_s, MOST_LULLS * self.gather_s)
         ended = []
         for message in messages:
             if isinstance(message, Cancel):
@@ -197,6 +183,21 @@ class Scheduler:
             else:
                 self._waiting.setdefault(message.client, deque()).append(message)
         return ended
+
+    def _let_out(self, cancelled: Items[Sequence], delivery: Delivery) -> Delivery:
+        """Release who has ended. The delivery, with those cancelled before it."""
+        for each in delivery.ended:
+            self._release(each)
+        if delivery.ended and self.board is not None:
+            self._show(self.board, whole=True)
+        return Delivery(delivery.sequences, delivery.tokens, [*cancelled, *delivery.ended]) if cancelled else delivery
+
+    def _show(self, board: Board, *, whole: bool) -> None:
+        """In every step its number, and all figures where requests came or went."""
+        if whole or self.calls % SHOWN_EVERY == 0:
+            board.write(self.gauges())
+        else:
+            board.write_steps(self.batches.calls)
 
     def _admit(self) -> None:
         now_s = perf_counter()
