@@ -16,7 +16,6 @@ from typing import Any, Protocol
 from perfguard_suites.staged_throughput.channel import Channel, LoopChannel
 from perfguard_suites.staged_throughput.errors import ServiceFailed
 from perfguard_suites.staged_throughput.gauges import Board
-from perfguard_suites.staged_throughput.generate_endpoint import GenerateEndpoint
 from perfguard_suites.staged_throughput.http_app import HttpServer
 from perfguard_suites.staged_throughput.process_channel import ProcessChannel
 from perfguard_suites.staged_throughput.scheduler import Scheduler
@@ -56,7 +55,7 @@ class ThreadFront:
     """The event loop in a thread of the scheduler's process: nothing to send, and one interpreter's lock for both."""
 
     def __init__(self, stack: Stack, model: str, listener: socket.socket) -> None:
-        self.endpoint = GenerateEndpoint(stack.engine.tokenizer, model, stack.backend.capacity)
+        self.endpoint = stack.endpoint(model)
         self.channel = LoopChannel(self.endpoint.deliver)
         self.http = HttpServer(self.endpoint)
         self._listener = listener

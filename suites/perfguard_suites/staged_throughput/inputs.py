@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence as Items
+from functools import partial
 from operator import attrgetter
 
 from perfguard_suites.staged_throughput.backend import Batch
@@ -15,6 +16,7 @@ from perfguard_suites.staged_throughput.sequence import Sequence
 
 _BY_SLOT = attrgetter("slot")
 _following = (1).__add__
+_batch = partial(tuple.__new__, Batch)  # as its constructor does, without a function of Python's
 _run = deque[None](maxlen=0).extend  # an iterator to its end, keeping nothing
 
 
@@ -38,7 +40,7 @@ class Inputs:
 
     def batch(self) -> Batch:
         """The pass to compute."""
-        return Batch(self._slots, self._new, self._positions)
+        return _batch((self._slots, self._new, self._positions))
 
     def take(self, tokens: list[int]) -> None:
         """It was computed: these tokens are each sequence's newest, and next."""

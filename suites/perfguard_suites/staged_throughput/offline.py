@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from collections.abc import Sequence as Items
 from operator import attrgetter
 from time import perf_counter
+from typing import Any
 
 from perfguard.ladder import Load
 from perfguard.ladder.client import arrivals_s
@@ -18,7 +19,7 @@ from perfguard_suites.staged_throughput.channel import Delivery, DirectChannel
 from perfguard_suites.staged_throughput.errors import ServiceFailed
 from perfguard_suites.staged_throughput.generate_endpoint import GenerateEndpoint
 from perfguard_suites.staged_throughput.inputs import Inputs
-from perfguard_suites.staged_throughput.loads import prompt_text, request_body, request_name
+from perfguard_suites.staged_throughput.loads import prompt_text, request_name
 from perfguard_suites.staged_throughput.sampling import SamplingParameters, greedy
 from perfguard_suites.staged_throughput.schedule import Replay, Schedule, Steps, last_steps
 from perfguard_suites.staged_throughput.scheduler import Scheduler
@@ -162,9 +163,8 @@ class Requests:
         self.sequences.append(self._submit(len(self.sequences)))
 
 
-def run_scheduler(stack: Stack, load: Load, replay: Replay | None) -> tuple[Requests, Scheduler]:
+def run_scheduler(stack: Stack, load: Load, prepared: Items[Sequence], replay: Replay | None) -> Scheduler:
     """Stage 5: requests as tokens through the scheduler."""
-    prepared = sequences_of(stack, load)
 
     def submit(index: int) -> Sequence:
         scheduler.submit(prepared[index])
@@ -173,18 +173,18 @@ def run_scheduler(stack: Stack, load: Load, replay: Replay | None) -> tuple[Requ
     requests = Requests(load, submit)
     scheduler = stack.scheduler(DirectChannel(requests.deliver), max_queue=load.requests, replay=replay)
     requests.drive(scheduler)
-    return requests, scheduler
+    return scheduler
 
 
 def run_endpoint(
-    stack: Stack, load: Load, replay: Replay | None
+    stack: Stack, load: Load, bodies: Items[Mapping[str, Any]], replay: Replay | None
 ) -> tuple[Requests, Scheduler, GenerateEndpoint, Mapping[str, list[str]]]:
     """Stage 6: requests as a client writes them, answers as pieces of text."""
     pieces: dict[str, list[str]] = {}
-    endpoint = GenerateEndpoint(stack.engine.tokenizer, "staged", stack.backend.capacity)
+    endpoint = stack.endpoint("staged")
 
     def submit(index: int) -> Sequence:
-        generation = endpoint.accept(request_body(load, index), name=request_name(index))
+        generation = endpoint.accept(bodies[index], name=request_name(index))
         keep = pieces.setdefault(generation.sequence.name, []).append
         generation.on_piece = lambda text, _finish: keep(text)
         endpoint.submit(generation)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from collections.abc import Sequence as Items
+from functools import partial
 
 from perfguard_suites.staged_throughput.batch_processor import BatchProcessor
 from perfguard_suites.staged_throughput.channel import Delivery
 from perfguard_suites.staged_throughput.schedule import Steps
 from perfguard_suites.staged_throughput.sequence import Sequence
 
+_delivery = partial(tuple.__new__, Delivery)  # see `inputs`
 Choice = Callable[[Items[Sequence]], Items[Sequence]]
 
 
@@ -70,7 +72,7 @@ class SchedulerBatchProcessor:
         else:
             self._left -= 1
         if self._left > 0 and not (self._may_stop and self._end_token in tokens):
-            return Delivery(sequences, tokens, ())
+            return _delivery((sequences, tokens, ()))
         return Delivery(sequences, tokens, self._ended(sequences))
 
     def run(self) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from collections.abc import Sequence as Items
 from dataclasses import dataclass, field, replace
 from time import perf_counter
+from typing import Any
 
 from perfguard.ladder import Load, RequestTimes, Stage, StageRun
 from perfguard_suites.staged_throughput.backend import Backend
@@ -17,7 +18,7 @@ from perfguard_suites.staged_throughput.errors import ServiceFailed
 from perfguard_suites.staged_throughput.front_end import KINDS
 from perfguard_suites.staged_throughput.interpreter import steady
 from perfguard_suites.staged_throughput.load_client import LoadClient
-from perfguard_suites.staged_throughput.loads import request_name
+from perfguard_suites.staged_throughput.loads import request_body, request_name
 from perfguard_suites.staged_throughput.offline import (
     bare_step,
     executor_step,
@@ -45,6 +46,7 @@ COMPONENTS = (
 )
 TARGETS: Mapping[int, float] = {5: 0.99, 6: 0.96, 7: 0.92}
 MODEL = "staged"
+LAST_WITHOUT_TEXT = 5
 
 
 @dataclass(slots=True)
@@ -61,6 +63,7 @@ class _Books:
     """Filled while a stage runs."""
 
     sequences: Items[Sequence] = ()
+    bodies: Items[Mapping[str, Any]] = ()
     calls: dict[str, int] = field(default_factory=dict)
     phases: dict[str, float] = field(default_factory=dict)
     steps: Steps = field(default_factory=Steps)
@@ -89,7 +92,7 @@ class Stages:
     @contextlib.contextmanager
     def serving(self) -> Iterator[Service]:
         """Stage 7's server beside this thread, and its client."""
-        service = Service(self.stack, MODEL, front=self.front, gather_s=self.gather_s)
+        service = self.new_service()
         client = LoadClient()
         try:
             with steady(), service.beside():
@@ -98,6 +101,10 @@ class Stages:
         finally:
             self._service = self._client = None
             client.close()
+
+    def new_service(self) -> Service:
+        """Stage 7's server, not running."""
+        return Service(self.stack, MODEL, front=self.front, gather_s=self.gather_s)
 
     def ladder(self, top: int = 7) -> list[Stage]:
         """The stages for `perfguard.ladder.measure`, up to `top`."""
@@ -114,6 +121,11 @@ class Stages:
         books = _Books()
         self.backend.forget()
         before = dict(self.stack.calls())
+        # What a client has ready before it begins, at stage 7 too.
+        if number <= LAST_WITHOUT_TEXT:
+            books.sequences = sequences_of(self.stack, load)
+        elif number < len(COMPONENTS) - 1:
+            books.bodies = [request_body(load, index) for index in range(load.requests)]
         begin_s = perf_counter()
         self._ways[number](load, schedule, books)
         wall_s = perf_counter() - begin_s
@@ -154,13 +166,11 @@ class Stages:
     def _steps(
         self, load: Load, schedule: Schedule | None, books: _Books, compute: Callable[[Items[Sequence]], object]
     ) -> None:
-        books.sequences = sequences_of(self.stack, load)
         names = [request_name(index) for index in range(load.requests)]
         static = static_schedule(names, min(load.concurrency, self.backend.slots), load.new_tokens)
         books.steps = run_schedule(self.stack, books.sequences, schedule or static, compute)
 
     def _batches(self, load: Load, schedule: Schedule | None, books: _Books) -> None:
-        books.sequences = sequences_of(self.stack, load)
         batches = self.stack.batches()
         run_batches(self.stack, batches, books.sequences, load.concurrency, Replay(schedule) if schedule else None)
         assert batches.steps is not None
@@ -168,12 +178,12 @@ class Stages:
         books.calls = {"SchedulerBatchProcessor": batches.calls}
 
     def _scheduler(self, load: Load, schedule: Schedule | None, books: _Books) -> None:
-        requests, scheduler = run_scheduler(self.stack, load, Replay(schedule) if schedule else None)
-        books.sequences = requests.sequences
+        scheduler = run_scheduler(self.stack, load, books.sequences, Replay(schedule) if schedule else None)
         _close(books, scheduler)
 
     def _endpoint(self, load: Load, schedule: Schedule | None, books: _Books) -> None:
-        requests, scheduler, endpoint, _ = run_endpoint(self.stack, load, Replay(schedule) if schedule else None)
+        replay = Replay(schedule) if schedule else None
+        requests, scheduler, endpoint, _ = run_endpoint(self.stack, load, books.bodies, replay)
         books.sequences = requests.sequences
         _close(books, scheduler)
         books.calls["GenerateEndpoint"] = endpoint.calls
