@@ -114,8 +114,9 @@ class ProcessFront:
 
     def __init__(self, stack: Stack, model: str, listener: socket.socket, max_queue: int) -> None:
         self.board = Board()
-        ours, self._theirs = socket.socketpair()
-        self.channel = ProcessChannel(ours, self.board)
+        (ours, theirs), (bell, their_bell) = socket.socketpair(), socket.socketpair()
+        self._theirs = theirs, their_bell
+        self.channel = ProcessChannel(ours, bell, self.board)
         self._listener = listener
         self._settings = {
             "tokenizer": stack.engine.tokenizer.recipe,
@@ -125,7 +126,7 @@ class ProcessFront:
             "max_queue": max_queue,
         }
         self._process: subprocess.Popen[bytes] | None = None
-        self._disposed = False
+        self._disposed = self._told = False
 
     @property
     def pid(self) -> int:
@@ -142,7 +143,8 @@ class ProcessFront:
 
     def start(self) -> None:
         """See `FrontEnd`."""
-        files = {"listener": self._listener.fileno(), "channel": self._theirs.fileno(), "board": self.board.fd}
+        ends = {"listener": self._listener, "channel": self._theirs[0], "bell": self._theirs[1]}
+        files = {name: each.fileno() for name, each in ends.items()} | {"board": self.board.fd}
         self._process = subprocess.Popen(
             [sys.executable, "-m", "perfguard_suites.staged_throughput.front_process",
              json.dumps(self._settings | files)],
@@ -150,8 +152,8 @@ class ProcessFront:
             pass_fds=list(files.values()),
         )  # fmt: skip
         # Kept open here, they would keep the port bound and the channel whole when the process has ended.
-        self._theirs.close()
-        self._listener.close()
+        for each in ends.values():
+            each.close()
         self._until(lambda: self.channel.ready, START_TIMEOUT_S, "did not start")
 
     def drain(self) -> None:
@@ -165,11 +167,11 @@ class ProcessFront:
             return
         self._disposed = True
         status = self._ended()
-        self._listener.close()
-        self._theirs.close()
+        for each in (self._listener, *self._theirs):
+            each.close()
         self.channel.dispose()
         self.board.close()
-        if self.channel.problem or (self.channel.lost and status):
+        if not self._told and (self.channel.problem or (self.channel.lost and status)):
             raise ServiceFailed("front end", self.channel.problem or f"ended with status {status}")
 
     def report(self) -> Mapping[str, Any]:
@@ -186,7 +188,7 @@ class ProcessFront:
             self.channel.look(POLL_S)
             if self.channel.lost or perf_counter() > end_s:
                 self.drain()
-                status = self._ended()
+                status, self._told = self._ended(), True
                 raise ServiceFailed("front end", f"{problem}: {self.channel.problem or f'status {status}'}")
 
     def _ended(self) -> int:

@@ -30,6 +30,7 @@ def main(settings: dict[str, Any]) -> int:
     board = Board(settings["board"])
     scheduler = RemoteScheduler(
         socket.socket(fileno=settings["channel"]),
+        socket.socket(fileno=settings["bell"]),
         board,
         slots=settings["slots"],
         max_queue=settings["max_queue"],

@@ -33,8 +33,10 @@ class ProcessChannel:
     Then all its requests are cancelled.
     """
 
-    def __init__(self, end: socket.socket, board: Board) -> None:
+    def __init__(self, end: socket.socket, bell: socket.socket, board: Board) -> None:
         self.wire = Wire(end)
+        bell.setblocking(False)
+        self._bell = bell
         self.board = board
         self.scheduler: Scheduler | None = None
         self.closed = self.ready = self.left = self.lost = self._gone = False
@@ -45,10 +47,10 @@ class ProcessChannel:
         self._numbers: dict[Sequence, int] = {}
         self._said: Items[Sequence] | None = None
         self._seen = self._looks = 0
-        self._bell, self._ringer = socket.socketpair()
-        self._bell.setblocking(False)
+        self._alarm, self._ringer = socket.socketpair()
+        self._alarm.setblocking(False)
         self._poll = select.poll()
-        for each in (end, self._bell):
+        for each in (end, self._alarm):
             self._poll.register(each, select.POLLIN)
         self._lock = threading.Lock()
 
@@ -70,7 +72,7 @@ class ProcessChannel:
         if wait_s > 0 and not self.closed:
             self._poll.poll(1e3 * (min(wait_s, RETRY_S) if self.wire.waits else wait_s))
             with contextlib.suppress(BlockingIOError):
-                self._bell.recv(64)
+                self._alarm.recv(64)
         notes = self.board.notes
         self._looks += 1
         if wait_s > 0 or notes != self._seen or self._looks % LOOK_EVERY == 0:
@@ -98,6 +100,8 @@ class ProcessChannel:
                 self._sequences.pop(self._numbers.pop(each, -1), None)
         if not self.wire.over:
             self.wire.send([wire.STEP, numbers, tokens, over])
+            if over:
+                self._ring()
 
     def close(self) -> None:
         """See `Channel`."""
@@ -108,12 +112,17 @@ class ProcessChannel:
     def ask(self) -> None:
         """For a report: what the front end has counted, into `reports`."""
         self.wire.send([wire.ASK])
+        self._ring()
 
     def dispose(self) -> None:
         """Give the sockets back."""
-        self.wire.close()
-        self._bell.close()
-        self._ringer.close()
+        for each in (self.wire, self._bell, self._alarm, self._ringer):
+            each.close()
+
+    def _ring(self) -> None:
+        """Wake the front end, which otherwise looks by itself."""
+        with contextlib.suppress(OSError):  # it is awake enough, or gone
+            self._bell.send(b"\0")
 
     def _read(self) -> None:
         if self.wire.over:
@@ -124,6 +133,7 @@ class ProcessChannel:
         except ChannelBroken as error:
             self.problem = str(error)
             self.wire.close()
+            self._bell.close()
 
     def _lose(self) -> None:
         """The front end is gone: nobody waits for anything any more."""

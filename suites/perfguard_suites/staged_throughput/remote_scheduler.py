@@ -15,9 +15,14 @@ from perfguard_suites.staged_throughput.gauges import Board, Gauges
 from perfguard_suites.staged_throughput.scheduler import retry_after_s
 from perfguard_suites.staged_throughput.sequence import Sequence
 
+LOOK_S = 1e-3
+
 
 class RemoteScheduler:
     """Takes requests and gives tokens as they come, in the event loop's thread.
+
+    The engine wakes this end only where a request ends. Tokens are looked for every millisecond, while anybody waits for
+    some: to wake another process in every step costs the engine more than all else it does between two passes.
 
     `deliver` gets them; `report` is asked what was counted here; `on_lost` is told that the engine has ended, when
     everybody who waited has been told. The queue's bound is kept here: what waits is what was sent and has not left the
@@ -27,6 +32,7 @@ class RemoteScheduler:
     def __init__(
         self,
         end: socket.socket,
+        bell: socket.socket,
         board: Board,
         *,
         slots: int,
@@ -46,20 +52,23 @@ class RemoteScheduler:
         self._members: list[Sequence] = []
         self._loop: asyncio.AbstractEventLoop | None = None
         self._writing = False
+        bell.setblocking(False)
+        self._bell = bell
+        self._timer: asyncio.TimerHandle | None = None
 
     def start(self) -> None:
         """Listen to the engine, on the running event loop, and say that this end is ready."""
         self._loop = asyncio.get_running_loop()
-        self._loop.add_reader(self.wire.socket, self._read)
+        self._loop.add_reader(self._bell, self._rung)
         self._tell([wire.READY])
 
     def stop(self) -> None:
         """Say goodbye."""
         if self._loop is not None and not self.wire.over:
             self._tell([wire.BYE])
-            self._loop.remove_reader(self.wire.socket)
-            self._loop.remove_writer(self.wire.socket)
+        self._hang_up()
         self.wire.close()
+        self._bell.close()
 
     @property
     def queued(self) -> int:
@@ -87,6 +96,7 @@ class RemoteScheduler:
         self._sent += 1
         number = self._sent
         self._sequences[number], self._numbers[sequence] = sequence, number
+        self._look_again()
         sequence.arrived_s = sequence.arrived_s or perf_counter()
         asked = sequence.sampling
         sampling = [asked.max_tokens, asked.temperature, asked.top_p, asked.seed, asked.ignore_eos]
@@ -118,7 +128,28 @@ class RemoteScheduler:
         self.wire.flush()
         self._look_after()
 
+    def _look_again(self) -> None:
+        """Later, while anybody waits for tokens."""
+        if self._timer is None and self._sequences and self._loop is not None:
+            self._timer = self._loop.call_later(LOOK_S, self._look)
+
+    def _look(self) -> None:
+        self._timer = None
+        self._read()
+        self._look_again()
+
+    def _rung(self) -> None:
+        try:
+            rung = self._bell.recv(wire.READ_BYTES)
+        except BlockingIOError:
+            return
+        self._read()
+        while not rung and not self.lost:  # the engine's end is closed: to the end of what it said
+            self._read()
+
     def _read(self) -> None:
+        if self.lost:
+            return
         try:
             for message in self.wire.receive():
                 self._understand(message)
@@ -160,9 +191,7 @@ class RemoteScheduler:
     def _lose(self, error: StagedError) -> None:
         """The engine is gone: everybody who waits is told."""
         self.lost = True
-        assert self._loop is not None
-        self._loop.remove_reader(self.wire.socket)
-        self._loop.remove_writer(self.wire.socket)
+        self._hang_up()
         waiting = list(self._sequences.values())
         for each in waiting:
             each.error, each.finish = error, "error"
@@ -170,3 +199,10 @@ class RemoteScheduler:
         self._numbers.clear()
         self._deliver(Delivery((), (), waiting))
         self._on_lost()
+
+    def _hang_up(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._loop is not None:
+            self._loop.remove_reader(self._bell)
+            self._loop.remove_writer(self.wire.socket)

@@ -91,12 +91,10 @@ class Service:
     def threaded(self) -> Iterator[None]:
         """The scheduler in a thread as well; at the end, what was let in is answered first."""
         scheduler = threading.Thread(target=self.scheduler.serve, name="scheduler", daemon=True)
-        self.front.start()
-        scheduler.start()
-        try:
-            yield
-        finally:
-            self.front.drain()
-            scheduler.join(DRAIN_TIMEOUT_S)
-            self.front.channel.close()
-            self.front.join()
+        with self.beside():
+            scheduler.start()
+            try:
+                yield
+            finally:
+                self.front.drain()
+                scheduler.join(DRAIN_TIMEOUT_S)
