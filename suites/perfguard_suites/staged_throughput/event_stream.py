@@ -64,6 +64,7 @@ class EventStream:
         """Write until the end, or until the reader has gone."""
         watch = asyncio.ensure_future(self._watch(receive))
         try:
+            await asyncio.sleep(0)  # requests that came together are on their way to the engine before any head is out
             await send({"type": "http.response.start", "status": 200, "headers": _HEADERS})
             self._send = send
             while not self._gone:

@@ -23,7 +23,6 @@ NOTHING = Delivery((), (), ())
 MOST_LULLS = 5
 # Four clock readings and three sums in every step would be a tenth of all that is between two passes.
 TIMED_EVERY = 7
-SHOWN_EVERY = 16
 
 
 class Scheduler:
@@ -156,11 +155,14 @@ class Scheduler:
         ended = self._let_in(messages) if messages else ()
         if self._waiting and self.ids.free:
             self._admit()
-        if self.board is not None:
-            self._show(self.board, whole=bool(messages))
+        batches, board = self.batches, self.board
+        if board is not None:
+            if messages or timed:
+                board.write(self.gauges())
+            else:
+                board.write_steps(batches.calls)
         if timed:
             chosen_s = perf_counter()
-        batches = self.batches
         delivery = batches.step() if batches.running else NOTHING
         if timed:
             stepped_s = perf_counter()
@@ -193,15 +195,8 @@ class Scheduler:
         for each in delivery.ended:
             self._release(each)
         if delivery.ended and self.board is not None:
-            self._show(self.board, whole=True)
+            self.board.write(self.gauges())
         return Delivery(delivery.sequences, delivery.tokens, [*cancelled, *delivery.ended]) if cancelled else delivery
-
-    def _show(self, board: Board, *, whole: bool) -> None:
-        """In every step its number, and all figures where requests came or went."""
-        if whole or self.calls % SHOWN_EVERY == 0:
-            board.write(self.gauges())
-        else:
-            board.write_steps(self.batches.calls)
 
     def _admit(self) -> None:
         now_s = perf_counter()
