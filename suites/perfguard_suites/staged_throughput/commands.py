@@ -1,4 +1,7 @@
-"""The command line: `serve` answers OpenAI's API on a port, `ladder` measures all stages and prints the tables."""
+"""The command line: `serve` answers OpenAI's API on a port, `ladder` measures all stages and prints the tables.
+
+`self-test` tries whether the ladder blames the right one.
+"""
 
 from __future__ import annotations
 
@@ -12,17 +15,19 @@ from perfguard.errors import PerfguardError
 from perfguard.ladder import Load, measure
 from perfguard_suites.staged_throughput.backend import Backend
 from perfguard_suites.staged_throughput.config import PROFILES
+from perfguard_suites.staged_throughput.front_end import KINDS as FRONTS
 from perfguard_suites.staged_throughput.interpreter import steady
 from perfguard_suites.staged_throughput.linear import DTYPES
 
 _SERVE = "Answer OpenAI's completions on a port until SIGTERM, then drain; prints one JSON line with the URL."
 _LADDER = "Measure stages 0 to 7 in turn and print where tokens per second are lost."
+_SELF_TEST = "Put 1 ms a step into one component after another, and see whether the ladder finds it there; 1 if not."
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a verb; a problem is one line on stderr and its exit status."""
     parser = argparse.ArgumentParser(prog="python -m perfguard_suites.staged_throughput", description=__doc__)
-    verbs = parser.add_subparsers(dest="verb", required=True, metavar="serve|ladder")
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="serve|ladder|self-test")
     serve = verbs.add_parser("serve", help=_SERVE, description=_SERVE)
     serve.add_argument("--host", default="127.0.0.1")
     serve.add_argument("--port", type=int, default=8000, help="0 for any free one")
@@ -35,11 +40,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     ladder.add_argument("--rounds", type=int, help="instead of as many as the budget allows")
     ladder.add_argument("--chart", type=Path, metavar="FILE.svg", help="write the chart there")
     ladder.add_argument("--markdown", action="store_true", help="the tables in Markdown")
+    self_test = verbs.add_parser("self-test", help=_SELF_TEST, description=_SELF_TEST)
+    self_test.add_argument("--rounds", type=int, default=8, help="default: %(default)s")
+    _add_backend(self_test)
+    self_test.set_defaults(profile="tiny")
     for verb in (serve, ladder):
         _add_backend(verb)
+        verb.add_argument("--front", choices=FRONTS, default=FRONTS[0], help="of the event loop (default: %(default)s)")
     options = parser.parse_args(arguments)
     try:
-        return (_run_server if options.verb == "serve" else _run_ladder)(options)
+        return {"serve": _run_server, "ladder": _run_ladder, "self-test": _run_self_test}[options.verb](options)
     except PerfguardError as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
         return error.exit_status
@@ -75,12 +85,17 @@ def _run_server(options: argparse.Namespace) -> int:
     backend.recording = False
     stack = stack_on(backend)
     service = Service(
-        stack, f"staged-{options.profile}", host=options.host, port=options.port, max_queue=options.max_queue
+        stack,
+        f"staged-{options.profile}",
+        host=options.host,
+        port=options.port,
+        max_queue=options.max_queue,
+        front=options.front,
     )
     service.scheduler.batches.steps = None
-    print(json.dumps({"url": service.url, "model": service.endpoint.model, "backend": backend.name}), flush=True)
+    told = {"url": service.url, "model": service.model, "backend": backend.name, "front": options.front}
     with stack.engine, steady():
-        service.run()
+        service.run(lambda: print(json.dumps(told), flush=True))
     return 0
 
 
@@ -90,7 +105,7 @@ def _run_ladder(options: argparse.Namespace) -> int:
     from perfguard_suites.staged_throughput.stages import Stages
 
     load = Load(options.requests, options.concurrency, options.prompt_tokens, options.new_tokens)
-    stages = Stages(_backend(options))
+    stages = Stages(_backend(options), front=options.front)
     with stages.serving():
         found = measure(
             stages.ladder(),
@@ -104,3 +119,25 @@ def _run_ladder(options: argparse.Namespace) -> int:
     if options.chart:
         options.chart.write_text(chart(found), encoding="utf-8")
     return 0
+
+
+def _run_self_test(options: argparse.Namespace) -> int:
+    from perfguard.ladder import blame
+    from perfguard.ladder.selftest import typical_s_per_token
+    from perfguard.ladder.synthetic import RealClock
+    from perfguard_suites.staged_throughput.selftest import DELAY_S, LOAD, DelayedStages, Delays
+
+    stages = DelayedStages(_backend(options), Delays(RealClock().spend, DELAY_S))
+    with stages.serving():
+        found = blame(
+            stages.stages_with,
+            LOAD,
+            delay_s=DELAY_S,
+            rounds=options.rounds,
+            s_per_token=typical_s_per_token,
+            say=lambda text: print(text.partition(":")[0], file=sys.stderr, flush=True),
+        )
+    print(f"{options.profile}, {stages.backend.name}, n = {options.rounds} rounds")
+    for each in found:
+        print(each)
+    return 0 if all(each.right for each in found) else 1
