@@ -136,7 +136,7 @@ class BatchArray:
         members = (self._tokens, self._positions, self._one, self._places, self._wanted)
         fields = ("token", "pos", "n_seq_id", "seq_id", "logits")
         self.structure = api.llama_batch()
-        kinds = dict(api.llama_batch._fields_)  # noqa: SLF001 - ctypes' name for it
+        kinds = dict(api.llama_batch._fields_)
         for name, array in zip(fields, members, strict=True):
             setattr(self.structure, name, ctypes.cast(array.ctypes.data, kinds[name]))
 

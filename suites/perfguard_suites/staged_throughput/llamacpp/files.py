@@ -11,6 +11,7 @@ from pathlib import Path
 from perfguard_suites.split_rpc.config import ModelConfig
 from perfguard_suites.split_rpc.threads import usable_cpus
 from perfguard_suites.staged_throughput.errors import ModelFileError
+from perfguard_suites.staged_throughput.llamacpp import KINDS
 from perfguard_suites.staged_throughput.llamacpp.gguf_check import check_gguf
 from perfguard_suites.staged_throughput.llamacpp.gguf_model import write_gguf
 from perfguard_suites.staged_throughput.llamacpp.library import library
@@ -18,7 +19,6 @@ from perfguard_suites.staged_throughput.llamacpp.library import library
 FORMAT = 1  # of what `write_gguf` writes: another number is another file
 # llama.cpp's number of the file type, of those that are quantised from f16.
 QUANTISED: Mapping[str, str] = {"q4_k_m": "LLAMA_FTYPE_MOSTLY_Q4_K_M", "q8_0": "LLAMA_FTYPE_MOSTLY_Q8_0"}
-KINDS = ("q4_k_m", "q8_0", "f16", "f32")
 
 Say = Callable[[str], object]
 

@@ -1,4 +1,4 @@
-"""A profile's model as a GGUF: its seeded weights, tensor by tensor, and a tokenizer that gives `ByteTokenizer`'s tokens.
+"""A profile's model as a GGUF: its seeded weights, tensor by tensor, and a tokenizer with `ByteTokenizer`'s tokens.
 
 The tokenizer is byte-level BPE with nothing to merge, so that every byte is a token in llama.cpp's own server too.
 """

@@ -24,18 +24,22 @@ def llama_backend(
 
     Raises `BackendUnavailable`, `ConfigurationError` and `ModelFileError`.
     """
+    path = model_path(profile, kind, gguf=gguf, say=say)
+    shape = {"slots": slots, "capacity": capacity, "threads": threads}
     if gguf is None:
-        path = model_file(config_of(profile), kind, say=say)
-        return LlamaCppBackend(path, name=f"llama.cpp-{kind}", slots=slots, capacity=capacity, threads=threads)
+        return LlamaCppBackend(path, name=f"llama.cpp-{kind}", **shape)
     from perfguard_suites.staged_throughput.llamacpp.gguf_tokenizer import GgufTokenizer
+
+    return LlamaCppBackend(path, name=f"llama.cpp-{path.stem}", tokenizer=GgufTokenizer(path), **shape)
+
+
+def model_path(
+    profile: str, kind: str, *, gguf: Path | None = None, say: Callable[[str], object] = lambda _: None
+) -> Path:
+    """The profile's file, made if need be, or the user's own, tried first. Raises as `llama_backend` does."""
+    if gguf is None:
+        return model_file(config_of(profile), kind, say=say)
     from perfguard_suites.staged_throughput.llamacpp.trial import try_file
 
     try_file(gguf)
-    return LlamaCppBackend(
-        gguf,
-        name=f"llama.cpp-{gguf.stem}",
-        slots=slots,
-        capacity=capacity,
-        threads=threads,
-        tokenizer=GgufTokenizer(gguf),
-    )
+    return gguf
