@@ -10,7 +10,7 @@ from pathlib import Path
 from statistics import median
 
 from perfguard.errors import OptionError, PerfguardError
-from perfguard.ladder import Load, measure
+from perfguard.ladder import Load, Stage, measure
 from perfguard_suites.split_rpc.threads import usable_cpus
 from perfguard_suites.staged_throughput.backend import Backend
 from perfguard_suites.staged_throughput.config import PROFILES
@@ -35,6 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     ladder.add_argument(
         "--gain", type=int, default=0, metavar="ROUNDS", help="also a batch of 8 against one sequence, and tokens"
     )
+    ladder.add_argument("--stages", default="0,1,2,3,4,5,6,7", metavar="N[,N...]", help="these alone (default: all)")
     compare = verbs.add_parser("compare", help=_COMPARE, description=_COMPARE)
     for verb in (ladder, compare):
         _add_measuring(verb)
@@ -121,7 +122,7 @@ def _run_ladder(options: argparse.Namespace) -> int:
     stages = Stages(_backend(options))
     with stages.stack.engine, stages.serving():
         found = measure(
-            stages.ladder(targets=targets_of(options.profile)),
+            _chosen(options, stages.ladder(targets=targets_of(options.profile))),
             load,
             rounds=options.rounds,
             budget_s=options.budget,
@@ -137,6 +138,16 @@ def _run_ladder(options: argparse.Namespace) -> int:
     if options.chart:
         options.chart.write_text(chart(found), encoding="utf-8")
     return 0
+
+
+def _chosen(options: argparse.Namespace, stages: Sequence[Stage]) -> Sequence[Stage]:
+    numbers = options.stages.split(",")
+    wrong = [number for number in numbers if number not in [str(index) for index in range(len(stages))]]
+    if wrong or len(set(numbers)) < len(numbers):
+        raise OptionError(
+            f"--stages {options.stages:.40}", "are no different stages", f"some of 0 .. {len(stages) - 1}"
+        )
+    return [stages[int(number)] for number in sorted(numbers)]
 
 
 def _run_comparison(options: argparse.Namespace) -> int:
