@@ -14,7 +14,7 @@ from typing import Any
 from perfguard_suites.staged_throughput.errors import BackendUnavailable, ModelFileError
 
 MOST_MESSAGES = 50
-WARNING = 2  # and errors are above it
+WARNING, ERROR = 3, 4  # ggml's levels; 5 goes on with the message before
 ADVICE = "make perf-llamacpp installs it (it is compiled: some 10 minutes), or pip install 'perfguard[llamacpp]'"
 
 
@@ -50,7 +50,7 @@ class Library:
 
     def _keep(self, level: int, text: bytes, _data: object) -> None:
         words = text.decode("utf-8", "replace").strip()
-        if WARNING <= level <= WARNING + 1 and words:
+        if WARNING <= level <= ERROR and words:
             self.messages.append(re.sub(r"^\w+: ", "", words))
 
 
