@@ -20,16 +20,21 @@ class GgufTokenizer(ByteTokenizer):
     Special words in a text are the control tokens of that name, as in llama.cpp's server.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path | str) -> None:
         self._library = library()
-        model = load_model(path, words_alone=True)
+        self._path = Path(path)
+        model = load_model(self._path, words_alone=True)
         weakref.finalize(self, _release, self._library, model)
         api = self._library.api
         self._vocabulary = api.llama_model_get_vocab(model)
         super().__init__(int(api.llama_vocab_n_tokens(self._vocabulary)))
         self.end_token = int(api.llama_vocab_eos(self._vocabulary))
         self._pieces: dict[int, bytes] = {}
-        self._path = path
+
+    @property
+    def recipe(self) -> tuple[str, object]:
+        """What another process makes the same tokenizer of."""
+        return f"{type(self).__module__}:{type(self).__name__}", str(self._path.absolute())
 
     def encode(self, text: str) -> list[int]:
         """The model's tokens of a text, its beginning's included. Raises `UnicodeEncodeError` for lone surrogates."""
