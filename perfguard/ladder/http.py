@@ -118,7 +118,23 @@ class Connection(asyncio.Protocol):
         kept, self._kept = self._kept or [], []
         self._digest_at = self.received + DIGEST_EVERY_BYTES
         for data, now_s in kept:
-            self._take(data, now_s)
+            if not self._take_whole(data, now_s):
+                self._take(data, now_s)
+
+    def _take_whole(self, data: bytes, now_s: float) -> bool:
+        """Take a piece that is one chunk and nothing else, as nearly all are: the next request waits meanwhile."""
+        if self._buffer or self._answer is None or self._step != self._chunk_size or self.received > MAX_BODY_BYTES:
+            return False
+        size, _, rest = data.partition(b"\r\n")
+        try:
+            if not (size.isalnum() and int(size, 16) == len(rest) - 2 > 0 and rest.endswith(b"\r\n")):
+                return False
+            self._on_body(rest[:-2], now_s)
+        except ValueError:
+            return False
+        except HttpError as error:
+            self.abort(str(error))
+        return True
 
     def _take(self, data: bytes, now_s: float) -> None:
         if self._answer is None:

@@ -94,6 +94,7 @@ def sentences(ladder: Ladder) -> list[str]:
         f"other processes took {_mean_others(ladder):.2f} cores; {ladder.disturbed} of {len(ladder.rounds)} rounds "
         f"were disturbed, {set_aside} set aside"
     )
+    told += _account(ladder)
     for name in ladder.names:
         found = ladder.terms(name)
         if found is not None and found.terms.unmatched > TOLD_UNMATCHED:
@@ -108,6 +109,17 @@ def sentences(ladder: Ladder) -> list[str]:
     if ladder.noisy:
         told.append(f"{GLYPHS['noisy']} noisy: {ladder.noisy}; no target counts as met")
     return told
+
+
+def _account(ladder: Ladder) -> list[str]:
+    """How exactly the terms add up to the losses."""
+    known = [found for name in ladder.names[1:] if (found := ladder.terms(name)) is not None]
+    if not known:
+        return []
+    worst = max(known, key=lambda found: abs(found.residual_s))
+    share = abs(worst.residual_s / worst.loss_s) if worst.loss_s else 0.0
+    remainder = f"{abs(worst.residual_s):.1e} s per token, {share:.1e} of that loss"
+    return [f"serial gap + dilation + batch mix is each stage's loss: the largest remainder is {remainder}"]
 
 
 def _speeds(ladder: Ladder) -> Section:

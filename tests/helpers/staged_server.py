@@ -10,6 +10,7 @@ from typing import Any
 
 from staged_backends import tiny
 
+from perfguard_suites.staged_throughput.front_end import KINDS
 from perfguard_suites.staged_throughput.service import Service
 from perfguard_suites.staged_throughput.stack import stack_on
 from perfguard_suites.staged_throughput.torch_backend import TorchBackend
@@ -19,10 +20,10 @@ TIMEOUT_S = 60
 
 
 @contextlib.contextmanager
-def serving(backend: TorchBackend | None = None, *, max_queue: int = 256) -> Iterator[Service]:
+def serving(backend: TorchBackend | None = None, *, max_queue: int = 256, front: str = KINDS[0]) -> Iterator[Service]:
     """A running service; nothing is left in its cache at the end."""
     backend = backend or tiny()
-    service = Service(stack_on(backend), MODEL, max_queue=max_queue)
+    service = Service(stack_on(backend), MODEL, max_queue=max_queue, front=front)
     with service.threaded():
         yield service
     assert (backend.cells, service.scheduler.running, service.scheduler.queued) == (0, 0, 0)

@@ -1,6 +1,7 @@
 """What a scheduler receives requests from and sends tokens to: one scheduler serves a loop here and a socket there.
 
-`DirectChannel` is for a caller in the scheduler's own thread, `LoopChannel` for an event loop in another.
+`DirectChannel` is for a caller in the scheduler's own thread, `LoopChannel` for an event loop in another,
+`ProcessChannel` (`process_channel.py`) for one in another process.
 """
 
 from __future__ import annotations
@@ -9,14 +10,26 @@ import asyncio
 import queue
 from collections import deque
 from collections.abc import Callable
+from collections.abc import Sequence as Items
 from dataclasses import dataclass
-from typing import Protocol
+from time import perf_counter
+from typing import NamedTuple, Protocol
 
 from perfguard_suites.staged_throughput.sequence import Sequence
 
-# A sequence, its new token (-1: none), and why it ended (empty: it did not).
-Update = tuple[Sequence, int, str]
-Deliver = Callable[[list[Update]], object]
+
+class Delivery(NamedTuple):
+    """What a step brought: a token for each of `sequences`. `ended`: those that are over, with or without a token now.
+
+    A step's lists are read by others later, and so never changed once they were sent.
+    """
+
+    sequences: Items[Sequence]
+    tokens: Items[int]
+    ended: Items[Sequence]
+
+
+Deliver = Callable[[Delivery], object]
 WAIT_S = 1.0
 
 
@@ -39,10 +52,10 @@ class Channel(Protocol):
     def put(self, message: Message) -> None:
         """To the scheduler."""
 
-    def receive(self, *, wait: bool) -> list[Message]:
-        """What has come; with `wait`, the scheduler has nothing else to do, and sleeps a while for it."""
+    def receive(self, wait_s: float) -> list[Message]:
+        """What has come; where nothing has, the scheduler has nothing else to do and sleeps so long for it."""
 
-    def send(self, updates: list[Update]) -> None:
+    def send(self, delivery: Delivery) -> None:
         """To whoever asked."""
 
     def close(self) -> None:
@@ -61,7 +74,7 @@ class DirectChannel:
         """See `Channel`."""
         self._inbox.append(message)
 
-    def receive(self, *, wait: bool) -> list[Message]:  # noqa: ARG002 - nobody else could put anything meanwhile
+    def receive(self, wait_s: float) -> list[Message]:  # noqa: ARG002 - nobody else could put anything meanwhile
         """See `Channel`."""
         if not self._inbox:
             return []
@@ -69,9 +82,9 @@ class DirectChannel:
         self._inbox.clear()
         return found
 
-    def send(self, updates: list[Update]) -> None:
+    def send(self, delivery: Delivery) -> None:
         """See `Channel`."""
-        self._deliver(updates)
+        self._deliver(delivery)
 
     def close(self) -> None:
         """See `Channel`."""
@@ -90,24 +103,24 @@ class LoopChannel:
         """See `Channel`."""
         self._inbox.put(message)
 
-    def receive(self, *, wait: bool) -> list[Message]:
+    def receive(self, wait_s: float) -> list[Message]:
         """See `Channel`."""
         inbox = self._inbox
         found: list[Message] = []
-        if wait and inbox.empty() and not self.closed:
+        if wait_s > 0 and inbox.empty() and not self.closed:
             try:
-                self._keep(inbox.get(timeout=WAIT_S), found)
+                self._keep(inbox.get(timeout=wait_s), found)
             except queue.Empty:
                 return found
         while not inbox.empty():
             self._keep(inbox.get_nowait(), found)
         return found
 
-    def send(self, updates: list[Update]) -> None:
+    def send(self, delivery: Delivery) -> None:
         """See `Channel`. Where the loop has ended, nobody waits."""
         loop = self.loop
         if loop is not None and not loop.is_closed():
-            loop.call_soon_threadsafe(self._deliver, updates)
+            loop.call_soon_threadsafe(self._deliver, delivery)
 
     def close(self) -> None:
         """See `Channel`."""
@@ -118,3 +131,13 @@ class LoopChannel:
             self.closed = True
         else:
             found.append(message)
+
+
+def gather(channel: Channel, found: list[Message], enough: int, lull_s: float, most_s: float) -> None:
+    """Into `found`, what comes until nothing has for `lull_s`, there are `enough`, or `most_s` are over."""
+    end_s = perf_counter() + most_s
+    while len(found) < enough and not channel.closed and perf_counter() < end_s:
+        more = channel.receive(lull_s)
+        if not more:
+            return
+        found += more

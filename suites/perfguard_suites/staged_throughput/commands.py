@@ -1,4 +1,7 @@
-"""The command line: `serve` answers OpenAI's API on a port, `ladder` measures all stages, `compare` two servers."""
+"""The command line: `serve` answers OpenAI's API on a port, `ladder` measures all stages, `compare` two servers.
+
+`self-test` tries whether the ladder blames the right one.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,7 @@ from perfguard.ladder import Load, Stage, measure
 from perfguard_suites.split_rpc.threads import usable_cpus
 from perfguard_suites.staged_throughput.backend import Backend
 from perfguard_suites.staged_throughput.config import PROFILES
+from perfguard_suites.staged_throughput.front_end import KINDS as FRONTS
 from perfguard_suites.staged_throughput.interpreter import steady
 from perfguard_suites.staged_throughput.linear import DTYPES
 from perfguard_suites.staged_throughput.llamacpp import BACKENDS, KINDS
@@ -21,12 +25,13 @@ from perfguard_suites.staged_throughput.llamacpp import BACKENDS, KINDS
 _SERVE = "Answer OpenAI's completions on a port until SIGTERM, then drain; prints one JSON line with the URL."
 _LADDER = "Measure stages 0 to 7 in turn and print where tokens per second are lost."
 _COMPARE = "Measure stage 7 on llama.cpp beside llama.cpp's own C++ server: same model, threads and client."
+_SELF_TEST = "Put 1 ms a step into one component after another, and see whether the ladder finds it there; 1 if not."
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a verb; a problem is one line on stderr and its exit status."""
     parser = argparse.ArgumentParser(prog="python -m perfguard_suites.staged_throughput", description=__doc__)
-    verbs = parser.add_subparsers(dest="verb", required=True, metavar="serve|ladder|compare")
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="serve|ladder|compare|self-test")
     serve = verbs.add_parser("serve", help=_SERVE, description=_SERVE)
     serve.add_argument("--host", default="127.0.0.1")
     serve.add_argument("--port", type=int, default=8000, help="0 for any free one")
@@ -39,11 +44,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     compare = verbs.add_parser("compare", help=_COMPARE, description=_COMPARE)
     for verb in (ladder, compare):
         _add_measuring(verb)
+    self_test = verbs.add_parser("self-test", help=_SELF_TEST, description=_SELF_TEST)
+    self_test.add_argument("--rounds", type=int, default=8, help="default: %(default)s")
+    _add_backend(self_test)
+    self_test.set_defaults(profile="tiny")
     for verb in (serve, ladder, compare):
         _add_backend(verb)
+        verb.add_argument("--front", choices=FRONTS, default=FRONTS[0], help="of the event loop (default: %(default)s)")
     options = parser.parse_args(arguments)
     try:
-        return {"serve": _run_server, "ladder": _run_ladder, "compare": _run_comparison}[options.verb](options)
+        run = {"serve": _run_server, "ladder": _run_ladder, "compare": _run_comparison, "self-test": _run_self_test}
+        return run[options.verb](options)
     except PerfguardError as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
         return error.exit_status
@@ -103,12 +114,17 @@ def _run_server(options: argparse.Namespace) -> int:
     backend.recording = False
     stack = stack_on(backend)
     service = Service(
-        stack, f"staged-{options.profile}", host=options.host, port=options.port, max_queue=options.max_queue
+        stack,
+        f"staged-{options.profile}",
+        host=options.host,
+        port=options.port,
+        max_queue=options.max_queue,
+        front=options.front,
     )
     service.scheduler.batches.steps = None
-    print(json.dumps({"url": service.url, "model": service.endpoint.model, "backend": backend.name}), flush=True)
+    told = {"url": service.url, "model": service.model, "backend": backend.name, "front": options.front}
     with stack.engine, steady():
-        service.run()
+        service.run(lambda: print(json.dumps(told), flush=True))
     return 0
 
 
@@ -119,7 +135,7 @@ def _run_ladder(options: argparse.Namespace) -> int:
     from perfguard_suites.staged_throughput.stages import Stages, targets_of
 
     load = _load(options)
-    stages = Stages(_backend(options))
+    stages = Stages(_backend(options), front=options.front)
     with stages.stack.engine, stages.serving():
         found = measure(
             _chosen(options, stages.ladder(targets=targets_of(options.profile))),
@@ -161,6 +177,7 @@ def _run_comparison(options: argparse.Namespace) -> int:
     shape = {"threads": threads, "slots": options.slots, "capacity": options.capacity}
     kind = options.dtype or KINDS[0]
     model = [f"--gguf={path}"] if options.gguf else [f"--profile={options.profile}", f"--dtype={kind}"]
+    model.append(f"--front={options.front}")
     load = _load(options)
     found, systems = compare(path, model, load, shape, rounds=options.rounds, budget_s=options.budget, say=_say)
     print(f"{path.name}, {threads} threads\n")
@@ -170,3 +187,23 @@ def _run_comparison(options: argparse.Namespace) -> int:
     if options.chart:
         options.chart.write_text(chart(found), encoding="utf-8")
     return 0
+
+
+def _run_self_test(options: argparse.Namespace) -> int:
+    from perfguard.ladder import blame
+    from perfguard.ladder.synthetic import RealClock
+    from perfguard_suites.staged_throughput.selftest import DELAY_S, LOAD, DelayedStages, Delays
+
+    stages = DelayedStages(_backend(options), Delays(RealClock().spend, DELAY_S))
+    with stages.stack.engine, stages.serving():
+        found = blame(
+            stages.stages_with,
+            LOAD,
+            delay_s=DELAY_S,
+            rounds=options.rounds,
+            say=lambda text: print(text.partition(":")[0], file=sys.stderr, flush=True),
+        )
+    print(f"{options.profile}, {stages.backend.name}, n = {options.rounds} rounds")
+    for each in found:
+        print(each)
+    return 0 if all(each.right for each in found) else 1

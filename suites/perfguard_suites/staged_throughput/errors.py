@@ -57,3 +57,11 @@ class ReplayError(StagedError):
 
 class ServiceFailed(StagedError):  # noqa: N818 - named for what happened
     """The server or the load client did not start, did not end, or broke off."""
+
+
+class ChannelBroken(StagedError):  # noqa: N818 - named for what happened
+    """Engine and front end do not understand each other any more, or one does not listen."""
+
+
+class EngineLost(StagedError):  # noqa: N818 - named for what happened
+    """The engine's process has ended, and with it every request that it had."""

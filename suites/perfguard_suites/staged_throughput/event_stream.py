@@ -43,7 +43,7 @@ class EventStream:
         self._wake: asyncio.Future[None] | None = None
         self._send: Send | None = None
         self._held: Awaitable[None] | None = None
-        self._ended = self._gone = False
+        self._ended = self._written = self._gone = False
         self._usage, self._on_leave = usage, on_leave
         kind = "chat.completion.chunk" if chat else "text_completion"
         self._head = f'data: {{"id":"{name}","object":"{kind}","created":{int(time.time())},"model":' + _encode(
@@ -71,15 +71,16 @@ class EventStream:
                     held, self._held = self._held, None
                     await held
                     continue
-                if not self._parts and not self._ended:
+                if self._written:
+                    return
+                if not self._parts:
                     self._wake = asyncio.get_running_loop().create_future()
                     await self._wake
                     continue
                 data, ended = b"".join(self._parts), self._ended
                 self._parts.clear()
+                self._written = ended
                 await send({"type": "http.response.body", "body": data, "more_body": not ended})
-                if ended:
-                    return
         finally:
             watch.cancel()
             self._endpoint.cancel(self._generation)
@@ -95,19 +96,20 @@ class EventStream:
 
     def _take(self, text: str, finish: str) -> None:
         if finish:
-            self._parts.append(self._last(text, finish))
-            self._ended = True
-            self._rouse()
-            return
-        data = f"{self._before}{_encode(text)}{self._after}".encode()
+            data, self._ended = self._last(text, finish), True
+        else:
+            data = f"{self._before}{_encode(text)}{self._after}".encode()
         if self._wake is None or self._wake.done() or self._send is None:
             self._parts.append(data)  # the task is about to write, or at it
-        else:
-            self._write(self._send, data)
+            return
+        self._write(self._send, data)
+        if finish:
+            self._written = True
+            self._rouse()
 
     def _write(self, send: Send, data: bytes) -> None:
         """Begin to write here; what has to wait goes on in the task."""
-        coroutine = send({"type": "http.response.body", "body": data, "more_body": True})
+        coroutine = send({"type": "http.response.body", "body": data, "more_body": not self._ended})
         try:
             waiting = coroutine.send(None)
         except StopIteration:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from time import perf_counter
-from typing import Any
+from typing import Any, Protocol
 
-from perfguard_suites.staged_throughput.channel import Update
+from perfguard_suites.staged_throughput.channel import Delivery
 from perfguard_suites.staged_throughput.errors import InvalidRequest
+from perfguard_suites.staged_throughput.gauges import Gauges
 from perfguard_suites.staged_throughput.generation import Generation
 from perfguard_suites.staged_throughput.request_body import (
     DEFAULT_TOKENS,
@@ -18,24 +19,44 @@ from perfguard_suites.staged_throughput.request_body import (
     text_of,
 )
 from perfguard_suites.staged_throughput.sampling import SamplingParameters
-from perfguard_suites.staged_throughput.scheduler import Scheduler
 from perfguard_suites.staged_throughput.sequence import Sequence
 from perfguard_suites.staged_throughput.tokenizer import ByteTokenizer
 
 
-class GenerateEndpoint:
-    """Checks, tokenises and submits requests to a scheduler; turns its updates into text.
+class Requests(Protocol):
+    """A scheduler as an endpoint sees it, in this process or another."""
 
-    `on_end` is told each sequence that ended. `deliver` is what the scheduler's channel calls; endpoint and generations
-    belong to the thread that it is called in.
+    refused: int
+
+    @property
+    def queued(self) -> int:
+        """Requests that wait."""
+
+    @property
+    def running(self) -> int:
+        """Requests in the batch."""
+
+    def submit(self, sequence: Sequence) -> None:
+        """Queue a request. Raises `QueueFull`, and `EngineLost` where there is no engine any more."""
+
+    def cancel(self, sequence: Sequence) -> None:
+        """Nobody wants it any more."""
+
+    def gauges(self) -> Gauges:
+        """What the engine counts."""
+
+
+class GenerateEndpoint:
+    """Checks, tokenises and submits requests to a scheduler; turns what it delivers into text.
+
+    `deliver` is what the scheduler's channel calls; endpoint and generations belong to the thread that it is called in.
     """
 
     def __init__(self, tokenizer: ByteTokenizer, model: str, context: int) -> None:
         self.tokenizer, self.model, self.context = tokenizer, model, context
-        self.scheduler: Scheduler | None = None
+        self.scheduler: Requests | None = None
         self.calls = self.requests = self.prompt_tokens = self.tokens = 0
         self.phases = {"validating and tokenising": 0.0, "detokenising": 0.0}
-        self.on_end: Callable[[Sequence], object] = _nobody
         self._under_way: dict[Sequence, Generation] = {}
         self._numbers = itertools.count(1)
 
@@ -79,22 +100,23 @@ class GenerateEndpoint:
         if self._under_way.pop(generation.sequence, None) is not None and self.scheduler is not None:
             self.scheduler.cancel(generation.sequence)
 
-    def deliver(self, updates: list[Update]) -> None:
+    def deliver(self, delivery: Delivery) -> None:
         """Hand tokens to their generations; one that a stop text ended is cancelled below."""
         begin_s = perf_counter()
         self.calls += 1
-        for sequence, token, finish in updates:
-            generation = self._under_way.get(sequence)
-            if generation is None:
-                continue
-            if token >= 0:
+        sequences, tokens, ended = delivery
+        under_way = self._under_way
+        for sequence, token in zip(sequences, tokens, strict=True):
+            generation = under_way.get(sequence)
+            if generation is not None:
                 self.tokens += 1
-            ended = generation.take(token, finish)
-            if finish:
-                self._under_way.pop(sequence, None)
-                self.on_end(sequence)
-            elif ended:
-                self.cancel(generation)
+                over = ended and sequence in ended
+                if generation.take(token, sequence.finish if over else "") and not over:
+                    self.cancel(generation)
+        for sequence in ended:
+            generation = under_way.pop(sequence, None)
+            if generation is not None and not generation.finish:
+                generation.take(-1, sequence.finish)
         self.phases["detokenising"] += perf_counter() - begin_s
 
     def _tokens(self, prompt: str | list[int], field: str) -> list[int]:
@@ -125,7 +147,3 @@ class GenerateEndpoint:
                 f"{self.context} positions",
                 code="context_length_exceeded",
             )
-
-
-def _nobody(_: Sequence) -> None:
-    pass

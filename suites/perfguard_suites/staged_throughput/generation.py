@@ -28,7 +28,7 @@ class Generation:
         self._stop = StopTexts(sequence.sampling.stop) if sequence.sampling.stop else None
 
     def take(self, token: int, finish: str) -> str:
-        """Pass on the piece of one update; returns its `finish`, which is `stop` also where a stop text was found."""
+        """Pass on the piece of one token, -1 for none; returns `finish`, which a stop text makes `stop`."""
         text = ""
         if token >= 0:
             self.tokens += 1

@@ -13,9 +13,9 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Scope, Send
 
-from perfguard_suites.staged_throughput.errors import InvalidRequest, QueueFull
+from perfguard_suites.staged_throughput.errors import EngineLost, InvalidRequest, QueueFull
 from perfguard_suites.staged_throughput.event_stream import EventStream, usage_of
 from perfguard_suites.staged_throughput.generate_endpoint import GenerateEndpoint
 from perfguard_suites.staged_throughput.generation import Generation
@@ -23,6 +23,8 @@ from perfguard_suites.staged_throughput.metrics import exposition
 from perfguard_suites.staged_throughput.request_body import flag, text_of, wants_usage
 
 MAX_BODY_BYTES = 1 << 20
+# Paths of completions: whether each is a chat.
+CHATS = {"/v1/completions": False, "/v1/chat/completions": True}
 
 
 class HttpServer:
@@ -35,11 +37,10 @@ class HttpServer:
         self._numbers = itertools.count(1)
 
     def app(self) -> ASGIApp:
-        """The ASGI application."""
-        return Starlette(
+        """The ASGI application: Starlette, and past its middleware the two paths on which every token goes out."""
+        others = Starlette(
             routes=[
-                Route("/v1/completions", self.completions, methods=["POST"]),
-                Route("/v1/chat/completions", self.chat, methods=["POST"]),
+                *(Route(path, _post_only) for path in CHATS),
                 Route("/v1/models", self.models),
                 Route("/health", self.health),
                 Route("/metrics", self.metrics),
@@ -47,13 +48,14 @@ class HttpServer:
             exception_handlers={HTTPException: _no_such_route},
         )
 
-    async def completions(self, request: Request) -> Response | EventStream:
-        """POST /v1/completions."""
-        return await self._answer(request, chat=False)
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            chat = CHATS.get(scope["path"]) if scope["type"] == "http" and scope["method"] == "POST" else None
+            if chat is None:
+                await others(scope, receive, send)
+            else:
+                await (await self._answer(receive, chat=chat))(scope, receive, send)
 
-    async def chat(self, request: Request) -> Response | EventStream:
-        """POST /v1/chat/completions."""
-        return await self._answer(request, chat=True)
+        return app
 
     async def models(self, _request: Request) -> Response:
         """GET /v1/models: the one there is."""
@@ -71,10 +73,11 @@ class HttpServer:
         """GET /metrics: counters in Prometheus' text format."""
         return PlainTextResponse(exposition(self.endpoint, self), media_type="text/plain; version=0.0.4")
 
-    async def _answer(self, request: Request, *, chat: bool) -> Response | EventStream:
+    async def _answer(self, receive: Receive, *, chat: bool) -> Response | EventStream:
+        """The answer to a request for a completion, POST /v1/completions or /v1/chat/completions."""
         self.calls += 1
         try:
-            body = _parsed(await _read(request))
+            body = _parsed(await _read(receive))
             name = f"{'chatcmpl' if chat else 'cmpl'}-{next(self._numbers)}"
             stream, usage = flag(body, "stream"), wants_usage(body)
             generation = self.endpoint.accept(body, chat=chat, name=text_of(body, "request_id") or name)
@@ -82,12 +85,14 @@ class HttpServer:
                 answer = EventStream(self.endpoint, generation, name, chat=chat, usage=usage, on_leave=self._left)
                 self.endpoint.submit(generation)
                 return answer
-            return await self._whole(request, generation, name, chat=chat)
+            return await self._whole(receive, generation, name, chat=chat)
         except InvalidRequest as error:
             return _error(error.status, str(error), "invalid_request_error", error.param, error.code)
         except QueueFull as error:
             headers = {"retry-after": str(error.retry_after_s)}
             return _error(429, str(error), "rate_limit_error", None, "queue_full", headers)
+        except EngineLost as error:
+            return _error(503, str(error), "server_error", None, "engine_lost")
         except ClientDisconnect:
             self.disconnects += 1
             return Response(status_code=499)
@@ -95,7 +100,7 @@ class HttpServer:
     def _left(self) -> None:
         self.disconnects += 1
 
-    async def _whole(self, request: Request, generation: Generation, name: str, *, chat: bool) -> Response:
+    async def _whole(self, receive: Receive, generation: Generation, name: str, *, chat: bool) -> Response:
         """The answer in one piece."""
         done: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         texts: list[str] = []
@@ -107,7 +112,7 @@ class HttpServer:
 
         generation.on_piece = take
         self.endpoint.submit(generation)
-        gone: asyncio.Future[Any] = asyncio.ensure_future(request.receive())  # the body is read: next is the end
+        gone: asyncio.Future[Any] = asyncio.ensure_future(receive())  # the body is read: next is the end
         try:
             await asyncio.wait([done, gone], return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -132,15 +137,20 @@ class HttpServer:
         )
 
 
-async def _read(request: Request) -> bytes:
-    """The whole body. Raises `InvalidRequest` as soon as it is too large."""
+async def _read(receive: Receive) -> bytes:
+    """The whole body. Raises `InvalidRequest` as soon as it is too large, `ClientDisconnect` where it breaks off."""
     parts, size = [], 0
-    async for part in request.stream():
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        part = message.get("body", b"")
         parts.append(part)
         size += len(part)
         if size > MAX_BODY_BYTES:
             raise InvalidRequest("", f"the body is larger than {MAX_BODY_BYTES} bytes", status=413, code="too_large")
-    return b"".join(parts)
+        if not message.get("more_body", False):
+            return b"".join(parts)
 
 
 def _parsed(body: bytes) -> dict[str, Any]:
@@ -165,3 +175,7 @@ def _error(
 def _no_such_route(_request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     return _error(error.status_code, str(error.detail), "invalid_request_error", None, None)
+
+
+async def _post_only(_request: Request) -> Response:
+    raise HTTPException(405)

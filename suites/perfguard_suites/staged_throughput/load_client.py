@@ -17,6 +17,7 @@ from typing import Any
 from perfguard.errors import PerfguardError
 from perfguard.ladder import Endpoint, Load, RequestTimes, StageRun, run_load
 from perfguard_suites.staged_throughput.errors import ServiceFailed
+from perfguard_suites.staged_throughput.interpreter import polite
 from perfguard_suites.staged_throughput.loads import prompt_text, request_name
 
 RUN_TIMEOUT_S = 600.0
@@ -98,6 +99,7 @@ def _run_of(found: Mapping[str, Any]) -> StageRun:
 
 def main() -> int:
     """Loads until stdin ends."""
+    polite()
     for line in sys.stdin:
         asked = json.loads(line)
         endpoint = NamedEndpoint(asked["host"], asked["port"], asked["model"], prompt=prompt_text)

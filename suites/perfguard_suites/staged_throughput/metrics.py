@@ -14,30 +14,29 @@ _PREFIX = "perfguard_staged"
 
 def exposition(endpoint: GenerateEndpoint, server: HttpServer) -> str:
     """The whole page. Source: Prometheus' text exposition format 0.0.4."""
-    scheduler = endpoint.scheduler
-    assert scheduler is not None
-    backend = scheduler.batches.processor.executor.engine.backend
+    assert endpoint.scheduler is not None
+    engine = endpoint.scheduler.gauges()
     rows: list[tuple[str, str, str, int]] = [
         ("http_requests_total", "counter", "requests for completions", server.calls),
         ("disconnects_total", "counter", "clients that left before their answer ended", server.disconnects),
         ("requests_total", "counter", "requests that were queued", endpoint.requests),
         ("prompt_tokens_total", "counter", "tokens of their prompts", endpoint.prompt_tokens),
         ("generated_tokens_total", "counter", "tokens generated", endpoint.tokens),
-        ("completed_total", "counter", "requests that ended by themselves", scheduler.completed),
-        ("cancelled_total", "counter", "requests that were cancelled", scheduler.cancelled),
-        ("failed_total", "counter", "requests that the backend failed", scheduler.failed),
-        ("refused_total", "counter", "requests that found the queue full", scheduler.refused),
-        ("forward_passes_total", "counter", "passes of the backend", backend.calls),
+        ("completed_total", "counter", "requests that ended by themselves", engine.completed),
+        ("cancelled_total", "counter", "requests that were cancelled", engine.cancelled),
+        ("failed_total", "counter", "requests that the backend failed", engine.failed),
+        ("refused_total", "counter", "requests that found the queue full", endpoint.scheduler.refused),
+        ("forward_passes_total", "counter", "passes of the backend", engine.passes),
         (
             "steps_to_free_max",
             "gauge",
             "steps from a cancellation to its cells being free",
-            scheduler.most_steps_to_free,
+            engine.most_steps_to_free,
         ),
-        ("running", "gauge", "requests in the batch", scheduler.running),
-        ("queued", "gauge", "requests that wait", scheduler.queued),
-        ("kv_cells", "gauge", "cells of the KV cache in use", backend.cells),
-        ("kv_cells_reserved", "gauge", "cells that running requests may come to need", scheduler.reserved_cells),
+        ("running", "gauge", "requests in the batch", engine.running),
+        ("queued", "gauge", "requests that wait", engine.queued),
+        ("kv_cells", "gauge", "cells of the KV cache in use", engine.cells),
+        ("kv_cells_reserved", "gauge", "cells that running requests may come to need", engine.reserved_cells),
     ]
     return "".join(
         f"# HELP {_PREFIX}_{name} {words}\n# TYPE {_PREFIX}_{name} {kind}\n{_PREFIX}_{name} {value}\n"

@@ -10,14 +10,16 @@ from collections.abc import Callable, Mapping
 from collections.abc import Sequence as Items
 from operator import attrgetter
 from time import perf_counter
+from typing import Any
 
 from perfguard.ladder import Load
 from perfguard.ladder.client import arrivals_s
 from perfguard_suites.staged_throughput.backend import Batch, Logits
-from perfguard_suites.staged_throughput.channel import DirectChannel, Update
+from perfguard_suites.staged_throughput.channel import Delivery, DirectChannel
 from perfguard_suites.staged_throughput.errors import ServiceFailed
 from perfguard_suites.staged_throughput.generate_endpoint import GenerateEndpoint
-from perfguard_suites.staged_throughput.loads import prompt_text, request_body, request_name
+from perfguard_suites.staged_throughput.inputs import Inputs
+from perfguard_suites.staged_throughput.loads import prompt_text, request_name
 from perfguard_suites.staged_throughput.sampling import SamplingParameters, greedy
 from perfguard_suites.staged_throughput.schedule import Replay, Schedule, Steps, last_steps
 from perfguard_suites.staged_throughput.scheduler import Scheduler
@@ -38,26 +40,23 @@ def sequences_of(stack: Stack, load: Load) -> list[Sequence]:
 
 def bare_step(forward: Callable[[Batch], Logits]) -> Compute:
     """Stages 0 and 1: the least that generates, the likeliest token of each sequence."""
-
-    def compute(sequences: Items[Sequence]) -> None:
-        batch = Batch(
-            [each.slot for each in sequences],
-            [each.tokens[-1:] or each.prompt for each in sequences],
-            [each.computed for each in sequences],
-        )
-        for each, token in zip(sequences, greedy(forward(batch)), strict=True):
-            each.tokens.append(token)
-
-    return compute
+    return _stepping(lambda inputs: greedy(forward(inputs.batch())))
 
 
 def executor_step(stack: Stack) -> Compute:
     """Stage 2: the executor prepares and samples."""
+    return _stepping(stack.executor.execute)
+
+
+def _stepping(execute: Callable[[Inputs], list[int]]) -> Compute:
+    """What a stage below the batch processor's needs around its pass: inputs moved on, tokens kept."""
+    kept: Inputs | None = None
 
     def compute(sequences: Items[Sequence]) -> None:
-        new = [each.tokens[-1:] or each.prompt for each in sequences]
-        for each, token in zip(sequences, stack.executor.execute(sequences, new), strict=True):
-            each.tokens.append(token)
+        nonlocal kept
+        if kept is None or kept.chosen is not sequences:
+            kept = Inputs(sequences)
+        kept.take(execute(kept))
 
     return compute
 
@@ -69,13 +68,16 @@ def run_schedule(stack: Stack, sequences: Items[Sequence], schedule: Schedule, c
     ends = last_steps(schedule)
     last = set(ends.values())
     ids = SequenceIds(stack.backend.slots)
+    before: tuple[str, ...] = ()
+    batch: list[Sequence] = []
     for index, names in enumerate(schedule):
-        batch = [by_name[name] for name in names]
-        for each in batch:
-            if each.slot < 0:
-                each.arrived_s = each.admitted_s = perf_counter()
-                each.slot = ids.take()
-        batch.sort(key=attrgetter("slot"))
+        if names != before:
+            before, batch = names, [by_name[name] for name in names]
+            for each in batch:
+                if each.slot < 0:
+                    each.arrived_s = each.admitted_s = perf_counter()
+                    each.slot = ids.take()
+            batch.sort(key=attrgetter("slot"))
         compute(batch)
         done.add(batch)
         if index in last:
@@ -101,9 +103,8 @@ def run_batches(
             each.arrived_s = each.admitted_s = perf_counter()
             each.slot = slots[each.name] = ids.take()
             batches.join(each)
-        for each in batches.step():
-            if each.finish:
-                ids.give_back(slots.pop(each.name))
+        for each in batches.step().ended:
+            ids.give_back(slots.pop(each.name))
 
 
 class Requests:
@@ -123,24 +124,25 @@ class Requests:
         """Whether all have ended."""
         return self._ended >= self.load.requests
 
-    def deliver(self, updates: list[Update]) -> None:
+    def deliver(self, delivery: Delivery) -> None:
         """What a scheduler sends. Raises `ServiceFailed` for a request that failed."""
-        for sequence, _, finish in updates:
-            if finish:
-                self._ended += 1
-                if sequence.error is not None:
-                    raise ServiceFailed(f"request {sequence.name}", str(sequence.error))
-                if self._due_s is None and len(self.sequences) < self.load.requests:
-                    self._next(perf_counter())
+        for sequence in delivery.ended:
+            self._ended += 1
+            if sequence.error is not None:
+                raise ServiceFailed(f"request {sequence.name}", str(sequence.error))
+            if self._due_s is None and len(self.sequences) < self.load.requests:
+                self._next(perf_counter())
 
     def drive(self, scheduler: Scheduler) -> None:
         """Turns of the scheduler until all have ended."""
         if self._due_s is None:
             for _ in range(min(self.load.concurrency, self.load.requests)):
                 self._next(perf_counter())
+        turn, wait_s = scheduler.turn, None
         while not self.done:
-            wait_s = self._submit_due()
-            if not scheduler.turn(wait=False) and not self.done:
+            if self._due_s is not None:
+                wait_s = self._submit_due()
+            if not turn(0.0) and not self.done:
                 if wait_s is None:
                     raise ServiceFailed("scheduler", "has nothing to do, and requests have not ended")
                 time.sleep(max(0.0, wait_s))
@@ -161,9 +163,8 @@ class Requests:
         self.sequences.append(self._submit(len(self.sequences)))
 
 
-def run_scheduler(stack: Stack, load: Load, replay: Replay | None) -> tuple[Requests, Scheduler]:
+def run_scheduler(stack: Stack, load: Load, prepared: Items[Sequence], replay: Replay | None) -> Scheduler:
     """Stage 5: requests as tokens through the scheduler."""
-    prepared = sequences_of(stack, load)
 
     def submit(index: int) -> Sequence:
         scheduler.submit(prepared[index])
@@ -172,18 +173,18 @@ def run_scheduler(stack: Stack, load: Load, replay: Replay | None) -> tuple[Requ
     requests = Requests(load, submit)
     scheduler = stack.scheduler(DirectChannel(requests.deliver), max_queue=load.requests, replay=replay)
     requests.drive(scheduler)
-    return requests, scheduler
+    return scheduler
 
 
 def run_endpoint(
-    stack: Stack, load: Load, replay: Replay | None
+    stack: Stack, load: Load, bodies: Items[Mapping[str, Any]], replay: Replay | None
 ) -> tuple[Requests, Scheduler, GenerateEndpoint, Mapping[str, list[str]]]:
     """Stage 6: requests as a client writes them, answers as pieces of text."""
     pieces: dict[str, list[str]] = {}
-    endpoint = GenerateEndpoint(stack.engine.tokenizer, "staged", stack.backend.capacity)
+    endpoint = stack.endpoint("staged")
 
     def submit(index: int) -> Sequence:
-        generation = endpoint.accept(request_body(load, index), name=request_name(index))
+        generation = endpoint.accept(bodies[index], name=request_name(index))
         keep = pieces.setdefault(generation.sequence.name, []).append
         generation.on_piece = lambda text, _finish: keep(text)
         endpoint.submit(generation)
@@ -191,9 +192,9 @@ def run_endpoint(
 
     requests = Requests(load, submit)
 
-    def deliver(updates: list[Update]) -> None:
-        endpoint.deliver(updates)
-        requests.deliver(updates)
+    def deliver(delivery: Delivery) -> None:
+        endpoint.deliver(delivery)
+        requests.deliver(delivery)
 
     scheduler = stack.scheduler(DirectChannel(deliver), max_queue=load.requests, replay=replay)
     endpoint.scheduler = scheduler

@@ -30,11 +30,11 @@ class Steps:
     """What a stage computed, step by step: by whom, and when it was done (`perf_counter` seconds)."""
 
     def __init__(self) -> None:
-        self._steps: list[tuple[float, list[Sequence]]] = []
+        self._steps: list[tuple[float, Items[Sequence]]] = []
 
     def add(self, sequences: Items[Sequence]) -> None:
-        """These have a token more, now."""
-        self._steps.append((perf_counter(), list(sequences)))
+        """These have a token more, now. The list is kept as it is."""
+        self._steps.append((perf_counter(), sequences))
 
     @property
     def schedule(self) -> Schedule:

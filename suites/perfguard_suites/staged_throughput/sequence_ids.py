@@ -11,6 +11,7 @@ class SequenceIds:
     """Ids 0 .. count - 1, recycled."""
 
     def __init__(self, count: int) -> None:
+        self.count = count
         self._free = list(range(count))
         self.taken: set[int] = set()
 

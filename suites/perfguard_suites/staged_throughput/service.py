@@ -1,4 +1,4 @@
-"""The stack as a server: the event loop in one thread, the scheduler in another, one channel between them."""
+"""The stack as a server: a front end on a port, and the scheduler in the thread that drives it."""
 
 from __future__ import annotations
 
@@ -6,68 +6,44 @@ import contextlib
 import signal
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from types import FrameType
 
-import uvicorn
-
-from perfguard_suites.staged_throughput.channel import LoopChannel
 from perfguard_suites.staged_throughput.errors import ServiceFailed
-from perfguard_suites.staged_throughput.generate_endpoint import GenerateEndpoint
-from perfguard_suites.staged_throughput.http_app import HttpServer
+from perfguard_suites.staged_throughput.front_end import KINDS, front_end
 from perfguard_suites.staged_throughput.schedule import Replay
 from perfguard_suites.staged_throughput.scheduler import Scheduler
 from perfguard_suites.staged_throughput.stack import Stack
+from perfguard_suites.staged_throughput.web_server import DRAIN_TIMEOUT_S
 
-START_TIMEOUT_S = 20.0
-DRAIN_TIMEOUT_S = 30
 LOOPBACK = "127.0.0.1"
-
-
-class _Server(uvicorn.Server):
-    """uvicorn, telling its loop to the channel, and the application that it is being stopped."""
-
-    def __init__(self, config: uvicorn.Config, service: Service) -> None:
-        super().__init__(config)
-        self._service = service
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        import asyncio
-
-        self._service.channel.loop = asyncio.get_running_loop()
-        await super().startup(sockets)
-        self._service.started.set()
-
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        self._service.http.draining = True
-        await super().shutdown(sockets)
+# Requests of one moment come over several connections, one after the other: so long an idle engine waits for the next.
+GATHER_S = 1e-3
 
 
 class Service:
-    """A stack bound to a port, not running yet. `port`: 0 for any free one."""
+    """A stack bound to a port, not running yet. `port`: 0 for any free one; `front`: where the event loop runs."""
 
-    def __init__(self, stack: Stack, model: str, *, host: str = LOOPBACK, port: int = 0, max_queue: int = 256) -> None:
-        self.stack, self.max_queue = stack, max_queue
-        self.started = threading.Event()
-        self.endpoint = GenerateEndpoint(stack.engine.tokenizer, model, stack.backend.capacity)
-        self.channel = LoopChannel(self.endpoint.deliver)
-        self.http = HttpServer(self.endpoint)
-        self.scheduler = self.renew()
+    def __init__(
+        self,
+        stack: Stack,
+        model: str,
+        *,
+        host: str = LOOPBACK,
+        port: int = 0,
+        max_queue: int = 256,
+        front: str = KINDS[0],
+        gather_s: float = GATHER_S,
+    ) -> None:
+        self.stack, self.model, self.max_queue, self.gather_s = stack, model, max_queue, gather_s
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         try:
-            self._socket = socket.create_server((host, port), family=family, backlog=2048)
+            listener = socket.create_server((host, port), family=family, backlog=2048)
         except OSError as error:
             raise ServiceFailed(f"{host}:{port}", f"cannot be bound: {error}", "choose another port") from error
-        self.host, self.port = self._socket.getsockname()[:2]
-        config = uvicorn.Config(
-            self.http.app(),
-            lifespan="off",
-            ws="none",
-            access_log=False,
-            log_level="warning",
-            server_header=False,
-            timeout_graceful_shutdown=DRAIN_TIMEOUT_S,
-        )
-        self.server = _Server(config, self)
+        self.host, self.port = listener.getsockname()[:2]
+        self.front = front_end(front, stack, model, listener, max_queue)
+        self.scheduler = self.renew()
 
     @property
     def url(self) -> str:
@@ -76,55 +52,49 @@ class Service:
 
     def renew(self, replay: Replay | None = None) -> Scheduler:
         """A fresh scheduler on the same channel, for a run of its own; the one before must be idle."""
-        self.channel.closed = False
-        self.scheduler = self.stack.scheduler(self.channel, max_queue=self.max_queue, replay=replay)
-        self.endpoint.scheduler = self.scheduler
+        self.scheduler = self.stack.scheduler(self.front.channel, max_queue=self.max_queue, replay=replay)
+        self.scheduler.gather_s = self.gather_s
+        self.front.serve(self.scheduler)
         return self.scheduler
 
-    def run(self) -> None:
-        """Serve in this thread until SIGTERM or SIGINT, then drain: what was let in is answered to its end."""
-        # uvicorn drains at SIGTERM and then raises it again, for whom it interrupted: here, nobody.
-        before = signal.signal(signal.SIGTERM, lambda _number, _frame: None)
-        thread = threading.Thread(target=self.scheduler.serve, name="scheduler", daemon=True)
-        thread.start()
+    def run(self, on_start: Callable[[], object] = lambda: None) -> None:
+        """Serve in this thread, the main one, until SIGTERM or SIGINT, then drain: what was let in is answered.
+
+        `on_start` is called when requests are. Raises `ServiceFailed` where the front end ended by itself.
+        """
+
+        def drain(_number: int, _frame: FrameType | None) -> None:
+            self.front.drain()
+
+        before = {number: signal.signal(number, drain) for number in (signal.SIGTERM, signal.SIGINT)}
         try:
-            self.server.run(sockets=[self._socket])
+            self.front.start()
+            on_start()
+            self.scheduler.serve()
         finally:
-            signal.signal(signal.SIGTERM, before)
-            self._socket.close()
-            self.channel.close()
-            thread.join(DRAIN_TIMEOUT_S)
+            self.front.drain()
+            self.front.join()
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
     @contextlib.contextmanager
     def beside(self) -> Iterator[None]:
-        """The event loop in a thread beside this one, in which the scheduler is to be driven."""
-        failed: list[BaseException] = []
-        thread = threading.Thread(target=self._serve_loop, args=(failed,), name="event loop", daemon=True)
-        thread.start()
+        """The front end beside this thread, in which the scheduler is to be driven."""
         try:
-            if not self.started.wait(START_TIMEOUT_S) or failed:
-                raise ServiceFailed(self.url, f"the server did not start: {failed[0] if failed else 'timeout'}")
+            self.front.start()
             yield
         finally:
-            self.server.should_exit = True
-            thread.join(DRAIN_TIMEOUT_S)
-            self._socket.close()
-
-    def _serve_loop(self, failed: list[BaseException]) -> None:
-        try:
-            self.server.run(sockets=[self._socket])
-        except BaseException as error:  # noqa: BLE001 - told to the thread that waits
-            failed.append(error)
-            self.started.set()
+            self.front.drain()
+            self.front.join()
 
     @contextlib.contextmanager
     def threaded(self) -> Iterator[None]:
-        """Event loop and scheduler each in a thread of its own; at the end, what was let in is answered first."""
+        """The scheduler in a thread as well; at the end, what was let in is answered first."""
         scheduler = threading.Thread(target=self.scheduler.serve, name="scheduler", daemon=True)
-        scheduler.start()
-        try:
-            with self.beside():
+        with self.beside():
+            scheduler.start()
+            try:
                 yield
-        finally:
-            self.channel.close()
-            scheduler.join(DRAIN_TIMEOUT_S)
+            finally:
+                self.front.drain()
+                scheduler.join(DRAIN_TIMEOUT_S)

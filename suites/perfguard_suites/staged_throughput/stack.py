@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from perfguard_suites.staged_throughput.backend import Backend
 from perfguard_suites.staged_throughput.batch_processor import BatchProcessor
 from perfguard_suites.staged_throughput.channel import Channel
+from perfguard_suites.staged_throughput.generate_endpoint import GenerateEndpoint
 from perfguard_suites.staged_throughput.inference_engine import InferenceEngine
 from perfguard_suites.staged_throughput.model_executor import ModelExecutor
 from perfguard_suites.staged_throughput.schedule import Replay
@@ -34,6 +35,10 @@ class Stack:
         return Scheduler(
             self.batches(), channel, slots=backend.slots, capacity=backend.capacity, max_queue=max_queue, replay=replay
         )
+
+    def endpoint(self, model: str) -> GenerateEndpoint:
+        """Stage 6, for the scheduler that it is given."""
+        return GenerateEndpoint(self.engine.tokenizer, model, self.backend.capacity)
 
     def calls(self) -> Mapping[str, int]:
         """What stages 0 to 3 have counted."""

@@ -1,24 +1,24 @@
 """The ladder's stages 0 to 7 over one backend in one process, so that stages differ in their components alone.
 
-At the top, the event loop has a thread beside the scheduler's and the load client is another process.
+At the top, the event loop has a process or a thread beside the scheduler's, and the load client is another process.
 """
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-import time
 from collections.abc import Callable, Iterator, Mapping
 from collections.abc import Sequence as Items
 from dataclasses import dataclass, field, replace
 from time import perf_counter
+from typing import Any
 
 from perfguard.ladder import Load, RequestTimes, Stage, StageRun
 from perfguard_suites.staged_throughput.backend import Backend
 from perfguard_suites.staged_throughput.errors import ServiceFailed
+from perfguard_suites.staged_throughput.front_end import KINDS
 from perfguard_suites.staged_throughput.interpreter import steady
 from perfguard_suites.staged_throughput.load_client import LoadClient
-from perfguard_suites.staged_throughput.loads import request_name
+from perfguard_suites.staged_throughput.loads import request_body, request_name
 from perfguard_suites.staged_throughput.offline import (
     bare_step,
     executor_step,
@@ -31,7 +31,7 @@ from perfguard_suites.staged_throughput.offline import (
 from perfguard_suites.staged_throughput.schedule import Replay, Schedule, Steps, static_schedule
 from perfguard_suites.staged_throughput.scheduler import Scheduler
 from perfguard_suites.staged_throughput.sequence import Sequence
-from perfguard_suites.staged_throughput.service import Service
+from perfguard_suites.staged_throughput.service import GATHER_S, Service
 from perfguard_suites.staged_throughput.stack import Stack, stack_on
 
 COMPONENTS = (
@@ -48,6 +48,7 @@ TARGETS: Mapping[int, float] = {5: 0.99, 6: 0.96, 7: 0.92}
 # Of the real shape.
 TARGETS_0_6B: Mapping[int, float] = {7: 0.95}
 MODEL = "staged"
+LAST_WITHOUT_TEXT = 5
 
 
 def targets_of(profile: str) -> Mapping[int, float]:
@@ -69,6 +70,7 @@ class _Books:
     """Filled while a stage runs."""
 
     sequences: Items[Sequence] = ()
+    bodies: Items[Mapping[str, Any]] = ()
     calls: dict[str, int] = field(default_factory=dict)
     phases: dict[str, float] = field(default_factory=dict)
     steps: Steps = field(default_factory=Steps)
@@ -76,10 +78,10 @@ class _Books:
 
 
 class Stages:
-    """All stages over one backend; stage 7 runs inside `serving`."""
+    """All stages over one backend; stage 7 runs inside `serving`. `front`: where its event loop runs."""
 
-    def __init__(self, backend: Backend) -> None:
-        self.backend = backend
+    def __init__(self, backend: Backend, *, front: str = KINDS[0], gather_s: float = GATHER_S) -> None:
+        self.backend, self.front, self.gather_s = backend, front, gather_s
         self.stack: Stack = stack_on(backend)
         self._service: Service | None = None
         self._client: LoadClient | None = None
@@ -97,7 +99,7 @@ class Stages:
     @contextlib.contextmanager
     def serving(self) -> Iterator[Service]:
         """Stage 7's server beside this thread, and its client."""
-        service = Service(self.stack, MODEL)
+        service = self.new_service()
         client = LoadClient()
         try:
             with steady(), service.beside():
@@ -106,6 +108,10 @@ class Stages:
         finally:
             self._service = self._client = None
             client.close()
+
+    def new_service(self) -> Service:
+        """Stage 7's server, not running."""
+        return Service(self.stack, MODEL, front=self.front, gather_s=self.gather_s)
 
     def ladder(self, top: int = 7, *, targets: Mapping[int, float] = TARGETS) -> list[Stage]:
         """The stages for `perfguard.ladder.measure`, up to `top`; `targets`: what share of stage 0 each must reach."""
@@ -122,6 +128,11 @@ class Stages:
         books = _Books()
         self.backend.forget()
         before = dict(self.stack.calls())
+        # What a client has ready before it begins, at stage 7 too.
+        if number <= LAST_WITHOUT_TEXT:
+            books.sequences = sequences_of(self.stack, load)
+        elif number < len(COMPONENTS) - 1:
+            books.bodies = [request_body(load, index) for index in range(load.requests)]
         begin_s = perf_counter()
         self._ways[number](load, schedule, books)
         wall_s = perf_counter() - begin_s
@@ -162,13 +173,11 @@ class Stages:
     def _steps(
         self, load: Load, schedule: Schedule | None, books: _Books, compute: Callable[[Items[Sequence]], object]
     ) -> None:
-        books.sequences = sequences_of(self.stack, load)
         names = [request_name(index) for index in range(load.requests)]
         static = static_schedule(names, min(load.concurrency, self.backend.slots), load.new_tokens)
         books.steps = run_schedule(self.stack, books.sequences, schedule or static, compute)
 
     def _batches(self, load: Load, schedule: Schedule | None, books: _Books) -> None:
-        books.sequences = sequences_of(self.stack, load)
         batches = self.stack.batches()
         run_batches(self.stack, batches, books.sequences, load.concurrency, Replay(schedule) if schedule else None)
         assert batches.steps is not None
@@ -176,12 +185,12 @@ class Stages:
         books.calls = {"SchedulerBatchProcessor": batches.calls}
 
     def _scheduler(self, load: Load, schedule: Schedule | None, books: _Books) -> None:
-        requests, scheduler = run_scheduler(self.stack, load, Replay(schedule) if schedule else None)
-        books.sequences = requests.sequences
+        scheduler = run_scheduler(self.stack, load, books.sequences, Replay(schedule) if schedule else None)
         _close(books, scheduler)
 
     def _endpoint(self, load: Load, schedule: Schedule | None, books: _Books) -> None:
-        requests, scheduler, endpoint, _ = run_endpoint(self.stack, load, Replay(schedule) if schedule else None)
+        replay = Replay(schedule) if schedule else None
+        requests, scheduler, endpoint, _ = run_endpoint(self.stack, load, books.bodies, replay)
         books.sequences = requests.sequences
         _close(books, scheduler)
         books.calls["GenerateEndpoint"] = endpoint.calls
@@ -192,19 +201,18 @@ class Stages:
         if service is None or client is None:
             raise ServiceFailed("stage 7", "its server does not run", "use Stages.serving()")
         scheduler = service.renew(Replay(schedule) if schedule else None)
-        endpoint, http = service.endpoint, service.http
         ended: list[Sequence] = []
-        endpoint.on_end = ended.append
-        calls, http_calls, phases = endpoint.calls, http.calls, dict(endpoint.phases)
-        loop_s = _loop_cpu_s(service)
-        client.start(load, service.host, service.port, MODEL, service.channel.close)
+        scheduler.on_end = ended.append
+        before = service.front.report()
+        client.start(load, service.host, service.port, MODEL, service.front.channel.close)
         scheduler.serve()
         books.client = client.result()
+        after = service.front.report()
         books.sequences = ended
         _close(books, scheduler)
-        books.calls |= {"GenerateEndpoint": endpoint.calls - calls, "HTTP server": http.calls - http_calls}
-        books.phases |= {name: seconds - phases[name] for name, seconds in endpoint.phases.items()}
-        books.phases["event loop, CPU time beside the passes"] = _loop_cpu_s(service) - loop_s
+        books.calls |= {name: count - before["calls"][name] for name, count in after["calls"].items()}
+        books.phases |= {name: s - before["phases"][name] for name, s in after["phases"].items()}
+        books.phases["front end, CPU time beside the passes"] = after["cpu_s"] - before["cpu_s"]
 
 
 def _close(books: _Books, scheduler: Scheduler) -> None:
@@ -220,14 +228,3 @@ def _times(books: _Books) -> tuple[RequestTimes, ...]:
         RequestTimes(each.arrived_s, each.arrived_s, tuple(token_s[each]), each.admitted_s - each.arrived_s)
         for each in books.sequences
     )
-
-
-def _loop_cpu_s(service: Service) -> float:
-    """CPU seconds of the event loop's thread so far."""
-
-    async def read() -> float:
-        return time.thread_time()
-
-    loop = service.channel.loop
-    assert loop is not None
-    return asyncio.run_coroutine_threadsafe(read(), loop).result(10)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import importlib
 
 BYTES = 256
 END = 256  # end of sequence, no text
@@ -19,6 +20,11 @@ class ByteTokenizer:
         self.vocabulary = vocabulary
         self.end_token = END
         self._whole: dict[int, str] = {}
+
+    @property
+    def recipe(self) -> tuple[str, object]:
+        """What another process makes the same tokenizer of: its class as `module:name`, and the argument."""
+        return f"{type(self).__module__}:{type(self).__name__}", self.vocabulary
 
     def encode(self, text: str) -> list[int]:
         """The bytes of a text. Raises `UnicodeEncodeError` for lone surrogates, which no UTF-8 has."""
@@ -42,6 +48,14 @@ class ByteTokenizer:
     def decode(self, tokens: list[int]) -> str:
         """The text of tokens; bytes that are no UTF-8 become U+FFFD."""
         return b"".join(self.piece(token) for token in tokens).decode("utf-8", "replace")
+
+
+def tokenizer_of(recipe: tuple[str, object]) -> ByteTokenizer:
+    """The tokenizer of a recipe."""
+    home, _, name = recipe[0].partition(":")
+    found = getattr(importlib.import_module(home), name)(recipe[1])
+    assert isinstance(found, ByteTokenizer)
+    return found
 
 
 class Detokenizer:

@@ -14,11 +14,13 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
+import psutil
 import pytest
 from staged_backends import Faulty, tiny
 from staged_server import TIMEOUT_S, connect, events, metrics, post, serving
 
 from perfguard_suites.staged_throughput.backend import Batch, Logits
+from perfguard_suites.staged_throughput.front_end import KINDS
 from perfguard_suites.staged_throughput.http_app import MAX_BODY_BYTES
 from perfguard_suites.staged_throughput.service import Service
 from perfguard_suites.staged_throughput.torch_backend import TorchBackend
@@ -163,30 +165,78 @@ def test_a_backend_that_fails_in_mid_batch_fails_only_whom_it_concerns() -> None
         assert (status, body["error"]["type"]) == (500, "server_error")
 
 
-def test_sigterm_drains_then_stops() -> None:
-    """A stream under way when SIGTERM comes is answered to its end; the process then ends with status 0."""
+@contextlib.contextmanager
+def server_process(front: str) -> Iterator[tuple[subprocess.Popen[str], int, list[psutil.Process]]]:
+    """A server of the tiny model that answers: its process, its port, and its children."""
     command = [*COMMAND, "serve", "--profile", "tiny", "--port", "0", "--capacity", "256", "--threads", "1"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        with selectors.DefaultSelector() as selector:
-            selector.register(process.stdout, selectors.EVENT_READ)
-            assert selector.select(TIMEOUT_S)
-        port = int(json.loads(process.stdout.readline())["url"].rsplit(":", 1)[1].partition("/")[0])
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=TIMEOUT_S)
-        connection.request(
-            "POST",
-            "/v1/completions",
-            json.dumps({"prompt": "x", "max_tokens": 255, "ignore_eos": True, "stream": True}),
-        )
+    with subprocess.Popen(
+        [*command, "--front", front], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        children: list[psutil.Process] = []
+        try:
+            assert process.stdout is not None
+            with selectors.DefaultSelector() as selector:
+                selector.register(process.stdout, selectors.EVENT_READ)
+                assert selector.select(TIMEOUT_S)
+            port = int(json.loads(process.stdout.readline())["url"].rsplit(":", 1)[1].partition("/")[0])
+            children = psutil.Process(process.pid).children()
+            yield process, port, children
+        finally:
+            process.kill()
+            _, alive = psutil.wait_procs(children, timeout=TIMEOUT_S)
+            for child in alive:
+                child.kill()
+        assert not alive, "a child outlives its parent"
+
+
+@contextlib.contextmanager
+def long_stream(port: int) -> Iterator[tuple[bytes, http.client.HTTPResponse]]:
+    """A stream of 255 tokens under way: its first byte, and the rest."""
+    body = {"prompt": "x", "max_tokens": 255, "ignore_eos": True, "stream": True}
+    with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port, timeout=TIMEOUT_S)) as connection:
+        connection.request("POST", "/v1/completions", json.dumps(body))
         answer = connection.getresponse()
-        first = answer.read1(1)
-        process.send_signal(signal.SIGTERM)
-        found = events(first + answer.read())
-        connection.close()
+        yield answer.read1(1), answer
+
+
+@pytest.mark.parametrize("front", KINDS)
+def test_sigterm_drains_then_stops(front: str) -> None:
+    """A stream under way when SIGTERM comes is answered to its end; the process then ends with status 0."""
+    with server_process(front) as (process, port, children):
+        assert len(children) == (front == "process")
+        with long_stream(port) as (first, answer):
+            process.send_signal(signal.SIGTERM)
+            found = events(first + answer.read())
         assert (len(found), found[-1]) == (256, "[DONE]")
         assert process.wait(TIMEOUT_S) == 0
         assert process.stderr is not None
         assert process.stderr.read() == ""
+
+
+def test_a_killed_engine_is_told_to_whoever_waits() -> None:
+    """A stream under way ends with an error in OpenAI's shape; the front end then ends by itself, the port is free."""
+    with server_process("process") as (process, port, children):
+        with long_stream(port) as (first, answer):
+            process.kill()
+            *_, told, done = events(first + answer.read())
+        assert set(told["error"]) == {"message", "type", "param", "code"}
+        assert "engine: has ended" in told["error"]["message"]
+        assert done == "[DONE]"
+        assert not psutil.wait_procs(children, timeout=TIMEOUT_S)[1]
+        socket.create_server(("127.0.0.1", port)).close()
+
+
+def test_a_killed_front_end_ends_the_server_with_a_word() -> None:
+    """The engine notices, drops what nobody waits for, and ends with status 1 and one line; the port is free."""
+    with server_process("process") as (process, port, children):
+        with long_stream(port) as (_, answer):
+            children[0].kill()
+            with pytest.raises((http.client.IncompleteRead, ConnectionError)):
+                answer.read()
+        assert process.wait(TIMEOUT_S) == 1
+        assert process.stderr is not None
+        assert process.stderr.read() == "ServiceFailed: front end: ended with status -9\n"
+        socket.create_server(("127.0.0.1", port)).close()
 
 
 @pytest.mark.parametrize(

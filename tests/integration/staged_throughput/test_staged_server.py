@@ -15,6 +15,7 @@ from staged_server import MODEL, connect, events, metrics, post, serving
 from perfguard.ladder import Load
 from perfguard_suites.staged_throughput.channel import DirectChannel
 from perfguard_suites.staged_throughput.event_stream import EventStream
+from perfguard_suites.staged_throughput.front_end import KINDS
 from perfguard_suites.staged_throughput.generate_endpoint import GenerateEndpoint
 from perfguard_suites.staged_throughput.loads import request_body
 from perfguard_suites.staged_throughput.offline import run_endpoint
@@ -24,10 +25,10 @@ from perfguard_suites.staged_throughput.stack import stack_on
 NEW = 7
 
 
-@pytest.fixture(scope="module")
-def service() -> Iterator[Service]:
-    """One server for all tests of this file."""
-    with serving() as found:
+@pytest.fixture(scope="module", params=KINDS)
+def service(request: pytest.FixtureRequest) -> Iterator[Service]:
+    """One server for all tests of this file, with either front end."""
+    with serving(front=request.param) as found:
         yield found
 
 
@@ -67,10 +68,11 @@ def test_openais_own_client_streams(service: Service) -> None:
 def test_offline_and_served_text_are_the_same(service: Service) -> None:
     """The same requests through stage 6 in this thread and through the socket: the same text, piece by piece."""
     load = Load(requests=3, concurrency=3, prompt_tokens=10, new_tokens=NEW)
-    _, _, _, pieces = run_endpoint(stack_on(tiny()), load, None)
+    bodies = [request_body(load, index) for index in range(load.requests)]
+    _, _, _, pieces = run_endpoint(stack_on(tiny()), load, bodies, None)
     for index, expected in enumerate(pieces.values()):
         with contextlib.closing(connect(service)) as connection:
-            connection.request("POST", "/v1/completions", json.dumps(request_body(load, index)))
+            connection.request("POST", "/v1/completions", json.dumps(bodies[index]))
             *chunks, done = events(connection.getresponse().read())
         assert [chunk["choices"][0]["text"] for chunk in chunks] == expected
         assert done == "[DONE]"
@@ -111,7 +113,7 @@ def test_a_stalled_reader_holds_up_nobody() -> None:
 
         tasks = [asyncio.create_task(reader(index)) for index in range(2)]
         await asyncio.sleep(0)
-        while endpoint.scheduler.turn(wait=False):
+        while endpoint.scheduler.turn(0.0):
             await asyncio.sleep(0)
         await asyncio.wait_for(tasks[1], 30)
         assert (len(sent[0]), tasks[0].done()) == (0, False)

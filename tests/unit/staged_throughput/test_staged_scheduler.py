@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from staged_backends import Faulty, tiny
 
-from perfguard_suites.staged_throughput.channel import DirectChannel, Update
+from perfguard_suites.staged_throughput.channel import Delivery, DirectChannel
 from perfguard_suites.staged_throughput.errors import QueueFull, StagedError
 from perfguard_suites.staged_throughput.sampling import SamplingParameters
 from perfguard_suites.staged_throughput.scheduler import Scheduler
@@ -19,10 +19,10 @@ class Caller:
 
     def __init__(self, backend: TorchBackend, **named: int) -> None:
         self.backend = backend
-        self.updates: list[Update] = []
+        self.deliveries: list[Delivery] = []
         stack = stack_on(backend)
         named = {"slots": backend.slots, "capacity": backend.capacity, **named}
-        self.scheduler = Scheduler(stack.batches(), DirectChannel(self.updates.extend), **named)
+        self.scheduler = Scheduler(stack.batches(), DirectChannel(self.deliveries.append), **named)
 
     def ask(self, name: str, *, tokens: int = 6, client: str = "", prompt: str = "hello") -> Sequence:
         """Queue a request."""
@@ -33,7 +33,7 @@ class Caller:
 
     def first_tokens(self) -> list[str]:
         """Names in the order in which they got their first token."""
-        return list(dict.fromkeys(sequence.name for sequence, token, _ in self.updates if token >= 0))
+        return list(dict.fromkeys(each.name for delivery in self.deliveries for each in delivery.sequences))
 
     def settled(self) -> tuple[int, int, int, int]:
         """What is left: cells, reserved cells, running and queued requests."""
@@ -60,7 +60,7 @@ def test_memory_bounds_the_batch() -> None:
     caller = Caller(tiny(), cells=25)
     for name in "abcd":
         caller.ask(name, tokens=6)
-    caller.scheduler.turn(wait=False)
+    caller.scheduler.turn(0.0)
     assert (caller.scheduler.running, caller.scheduler.reserved_cells) == (2, 20)
     caller.scheduler.run()
     assert caller.scheduler.completed == 4
@@ -98,10 +98,10 @@ def test_a_cancelled_request_is_gone_before_the_next_step_and_its_cells_serve_an
     kept, dropped, waiting = caller.ask("kept"), caller.ask("dropped", prompt="other"), caller.ask("waiting")
     follower = caller.ask("follower", prompt="follower's")
     for _ in range(3):
-        caller.scheduler.turn(wait=False)
+        caller.scheduler.turn(0.0)
     caller.scheduler.cancel(dropped)
     caller.scheduler.cancel(waiting)
-    caller.scheduler.turn(wait=False)
+    caller.scheduler.turn(0.0)
     assert (dropped.finish, waiting.finish, len(dropped.tokens)) == ("cancelled", "cancelled", 3)
     assert follower.slot == 1
     caller.scheduler.run()
