@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from perfguard_suites.split_rpc.threads import usable_cpus
 from perfguard_suites.staged_throughput.backend import Batch, Logits, Recorded, check_tokens
@@ -53,7 +54,7 @@ class LlamaCppBackend(Recorded):
         if not context:
             api.llama_model_free(model)
             raise BackendUnavailable(str(path), f"llama.cpp makes no context: {self._library.said():.200}")
-        self.close = weakref.finalize(self, _release, self._library, context, model)  # type: ignore[method-assign]
+        self.close = weakref.finalize(self, _release, self._library, context, model)
         self._context, self._memory = context, api.llama_get_memory(context)
         self._lengths = [0] * slots
         self._batch = BatchArray(api, slots * self.capacity)
@@ -85,7 +86,8 @@ class LlamaCppBackend(Recorded):
         at = self._library.get_logits(self._context)
         if at != self._logits_at:
             cells = (ctypes.c_float * (self.slots * self.vocabulary)).from_address(at)
-            self._logits_at, self._logits = at, np.frombuffer(cells, np.float32).reshape(self.slots, self.vocabulary)
+            found: Logits = np.ctypeslib.as_array(cells)
+            self._logits_at, self._logits = at, found.reshape(self.slots, self.vocabulary)
         return self._logits[: len(batch.sequences)]
 
     def _check(self, batch: Batch) -> None:
@@ -133,7 +135,9 @@ class BatchArray:
         self._wanted = np.zeros(size, np.int8)
         self._one = np.ones(size, np.int32)  # each position is of one sequence
         self._places = (self._ids.ctypes.data + self._ids.itemsize * np.arange(size)).astype(np.uintp)
-        members = (self._tokens, self._positions, self._one, self._places, self._wanted)
+        members: tuple[npt.NDArray[Any], ...] = (
+            self._tokens, self._positions, self._one, self._places, self._wanted,
+        )  # fmt: skip
         fields = ("token", "pos", "n_seq_id", "seq_id", "logits")
         self.structure = api.llama_batch()
         kinds = dict(api.llama_batch._fields_)

@@ -25,12 +25,19 @@ def llama_backend(
     Raises `BackendUnavailable`, `ConfigurationError` and `ModelFileError`.
     """
     path = model_path(profile, kind, gguf=gguf, say=say)
-    shape = {"slots": slots, "capacity": capacity, "threads": threads}
-    if gguf is None:
-        return LlamaCppBackend(path, name=f"llama.cpp-{kind}", **shape)
-    from perfguard_suites.staged_throughput.llamacpp.gguf_tokenizer import GgufTokenizer
+    tokenizer = None
+    if gguf is not None:
+        from perfguard_suites.staged_throughput.llamacpp.gguf_tokenizer import GgufTokenizer
 
-    return LlamaCppBackend(path, name=f"llama.cpp-{path.stem}", tokenizer=GgufTokenizer(path), **shape)
+        tokenizer = GgufTokenizer(path)
+    return LlamaCppBackend(
+        path,
+        name=f"llama.cpp-{kind if gguf is None else path.stem}",
+        slots=slots,
+        capacity=capacity,
+        threads=threads,
+        tokenizer=tokenizer,
+    )
 
 
 def model_path(
