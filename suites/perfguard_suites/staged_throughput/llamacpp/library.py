@@ -21,12 +21,12 @@ ADVICE = "make perf-llamacpp installs it (it is compiled: some 10 minutes), or p
 class Library:
     """The binding's module as `api`, and the pointers that it would wrap anew on each call as plain numbers.
 
-    `messages`: the last warnings and errors of llama.cpp.
+    `messages`: levels and words of llama.cpp's warnings and errors since the last that was asked for.
     """
 
     def __init__(self, api: Any) -> None:
         self.api = api
-        self.messages: deque[str] = deque(maxlen=MOST_MESSAGES)
+        self.messages: deque[tuple[int, str]] = deque(maxlen=MOST_MESSAGES)
         self.get_logits = _plain(api, "llama_get_logits", ctypes.c_void_p, ctypes.c_void_p)
         self._callback = api.llama_log_callback(self._keep)  # llama.cpp holds no reference
         api.llama_log_set(self._callback, None)
@@ -45,13 +45,16 @@ class Library:
         return f"llama.cpp {self.api.llama_version().decode()}, llama-cpp-python {package.__version__}"
 
     def said(self) -> str:
-        """The last error or warning, for an error's text."""
-        return self.messages[-1] if self.messages else "it did not say why"
+        """The first error, which those after it are consequences of, or else the last warning."""
+        told = list(self.messages)
+        self.messages.clear()
+        errors = [words for level, words in told if level == ERROR]
+        return (errors or [words for _, words in told[-1:]] or ["it did not say why"])[0]
 
     def _keep(self, level: int, text: bytes, _data: object) -> None:
         words = text.decode("utf-8", "replace").strip()
         if WARNING <= level <= ERROR and words:
-            self.messages.append(re.sub(r"^\w+: ", "", words))
+            self.messages.append((level, re.sub(r"^\w+: ", "", words)))
 
 
 def _plain(api: Any, name: str, result: Any, *arguments: Any) -> Any:
