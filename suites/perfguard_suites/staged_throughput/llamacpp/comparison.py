@@ -38,7 +38,9 @@ def compare(
     budget_s: float = 180.0,
     say: Callable[[str], None] = lambda _: None,
 ) -> tuple[Ladder, Sequence[str]]:
-    """A ladder of the three servers under a load, and what each side was built for.
+    """A ladder of the three servers under a load, and lines: what CPU time a token took, what each was built for.
+
+    CPU time, since a machine that others use as well takes it from whom it will, and wall time shows that.
 
     `model`: the options of `serve` that mean the file; `shape`: threads, slots and capacity.
     Raises `BackendUnavailable`, `ServiceFailed`, `EndpointError`.
@@ -57,9 +59,17 @@ def compare(
             )
             for name, server in servers.items()
         ]
+        before_s = {name: server.cpu_s() for name, server in servers.items()}
         found = measure(stages, load, rounds=rounds, budget_s=budget_s, say=say)
+        tokens = load.tokens * (len(found.rounds) + 1)  # a first round warms up
+        took_s = {name: (server.cpu_s() - before_s[name]) / tokens for name, server in servers.items()}
         theirs = servers[next(iter(THEIRS))].facts.system
-    return found, (f"{OURS}: {library().version}; {library().system}", f"C++: {theirs}")
+    cpu = ", ".join(f"{name} {1e3 * seconds:.3g} ms" for name, seconds in took_s.items())
+    return found, (
+        f"CPU time per token, over {len(found.rounds) + 1} rounds, all processes of a server: {cpu}",
+        f"{OURS}: {library().version}; {library().system}",
+        f"C++: {theirs}",
+    )
 
 
 def _own_server(model: Sequence[str], shape: Mapping[str, int]) -> ServerProcess:

@@ -17,6 +17,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, TYPE_CHECKING, Any
 
+import psutil
+
 from perfguard_suites.staged_throughput.errors import BackendUnavailable, ServiceFailed
 
 if TYPE_CHECKING:
@@ -75,6 +77,12 @@ class ServerProcess:
     def pid(self) -> int:
         """The process."""
         return self._process.pid
+
+    def cpu_s(self) -> float:
+        """CPU seconds of it and its descendants so far."""
+        process = psutil.Process(self.pid)
+        times = [each.cpu_times() for each in (process, *process.children(recursive=True))]
+        return sum(each.user + each.system for each in times)
 
     def close(self) -> None:
         """End it; idempotent."""
