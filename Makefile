@@ -12,7 +12,7 @@ WORKERS ?= 2
 .DEFAULT_GOAL := help
 QUALITY ?=
 QUALITY_VENV ?= .venv-quality
-.PHONY: help venv perf test lint dashboard bench-dashboard bench-history change-quality baselines quality goals long bisect docs reference kills gemm-exact clean
+.PHONY: help venv perf perf-llamacpp test lint dashboard bench-dashboard bench-history change-quality baselines quality goals long bisect docs reference kills gemm-exact clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -26,6 +26,20 @@ $(STAMP): pyproject.toml constraints.txt tools/torch_source.py
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt \
 	  $$($(BIN)/python tools/torch_source.py constraints.txt) --editable '.[$(EXTRAS)]'
 	@touch $@
+
+# Compiled for this very processor, some 10 minutes, once: pip keeps what it built.
+LLAMA_CMAKE_ARGS ?= -DGGML_NATIVE=ON -DLLAVA_BUILD=OFF
+LLAMA_STAMP := $(VENV)/.installed-llamacpp
+STAGED := suites/perfguard_suites/staged_throughput
+
+$(LLAMA_STAMP): $(STAMP)
+	CMAKE_ARGS="$(LLAMA_CMAKE_ARGS)" $(BIN)/python -m pip install --disable-pip-version-check \
+	  --constraint constraints.txt $$($(BIN)/python tools/torch_source.py constraints.txt) --editable '.[$(EXTRAS),llamacpp]'
+	@touch $@
+
+perf-llamacpp: $(LLAMA_STAMP)  ## build llama.cpp's binding, run the staged suite on it, and llama.cpp's own server beside it
+	PERFGUARD_STAGED_BACKENDS=llama.cpp $(BIN)/python -m pytest --perfguard $(STAGED) $(ARGS)
+	$(BIN)/python -m perfguard_suites.staged_throughput compare --budget 60 $(COMPARE)
 
 perf: $(STAMP)  ## run the performance suites against the committed baselines, with the report in the terminal
 	$(BIN)/python -m pytest --perfguard --perfguard-live=auto --perfguard-record=perf.pgrun suites $(ARGS)

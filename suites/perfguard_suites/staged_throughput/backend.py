@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from perfguard.ladder import Forward
 from perfguard_suites.staged_throughput.errors import BackendError
+from perfguard_suites.staged_throughput.tokenizer import ByteTokenizer
 
 Logits = npt.NDArray[np.float32]
 
@@ -38,7 +39,7 @@ class Backend(Protocol):
     """A model runtime with a KV cache.
 
     `calls` grows with every successful `forward_batch`, and the record of passes while `recording`. `invariant`: a
-    sequence's logits have the same bits whatever is computed beside it.
+    sequence's logits have the same bits whatever is computed beside it. `tokenizer`: the model's own, if it has one.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Backend(Protocol):
     calls: int
     recording: bool
     invariant: bool
+    tokenizer: ByteTokenizer | None
 
     def unfilled(self) -> contextlib.AbstractContextManager[None]:
         """Inside, short batches are computed as fast as they can be, invariant or not."""
@@ -87,6 +89,7 @@ class Recorded:
         self.calls = 0
         self.recording = True
         self.invariant = False
+        self.tokenizer: ByteTokenizer | None = None
         self._passes: list[tuple[float, float, Batch]] = []
 
     def unfilled(self) -> contextlib.AbstractContextManager[None]:

@@ -29,6 +29,10 @@ class BackendUnavailable(StagedError):  # noqa: N818 - named for what happened
     """A model runtime that is not installed here, or cannot open its model file."""
 
 
+class ModelFileError(StagedError):
+    """A model file that is cut off, is none, or holds what cannot be; the culprit names it."""
+
+
 class InvalidRequest(StagedError):  # noqa: N818 - named for what happened
     """A request that cannot be served as it is. `param`: the field at fault; `status`, `code`: as OpenAI has them."""
 

@@ -18,7 +18,7 @@ class InferenceEngine:
 
     def __init__(self, backend: Backend) -> None:
         self.backend: Backend = backend
-        self.tokenizer = ByteTokenizer(backend.vocabulary)
+        self.tokenizer = backend.tokenizer or ByteTokenizer(backend.vocabulary)
         self.closed = False
         self.calls = 0
 

@@ -9,7 +9,6 @@ from perfguard.ladder import record_ladder, record_stage
 from perfguard.ladder.figures import gap_s_per_step
 from perfguard_suites.goals import note_goal
 from perfguard_suites.staged_throughput.conftest import Measured
-from perfguard_suites.staged_throughput.stages import TARGETS
 
 GAP_GOALS_US = {"stage5": 50.0, "stage7": 200.0}
 CONTINUOUS_GOAL, BATCH_GOAL = 0.9, 1.7
@@ -38,7 +37,7 @@ def test_ladder(perfguard: Perfguard, measured: Measured, backend: str, model: s
     top = ladder.over_samples("stage7", "stage0").tolist()
     perfguard.record("stage7_over_stage0", top, unit="", kind="ratio", direction="higher", gated=gated, limit=0.1)
     remark = f"noisy: {ladder.noisy}" if ladder.noisy else ""
-    for number, target in TARGETS.items():
+    for number, target in measured.targets.items():
         ratio = ladder.over_stage0(f"stage{number}").estimate
         note_goal(perfguard, f"stage {number} over stage 0", ratio, at_least=target, remark=remark)
     for name in ladder.names[1:]:
@@ -46,7 +45,7 @@ def test_ladder(perfguard: Perfguard, measured: Measured, backend: str, model: s
         assert terms is not None
         assert abs(terms.residual_s) <= 1e-9, "gap, dilation and mix are the whole loss"
     perfguard.note(f"{model}, {backend}, {measured.threads} threads")
-    if backend.endswith("fp32"):
+    if backend == "torch-fp32":
         assert measured.invariant, "no number of rows gives this CPU's products the same bits"
 
 
@@ -58,3 +57,5 @@ def test_batching(perfguard: Perfguard, measured: Measured, backend: str, model:
     perfguard.record("batch8_over_batch1", measured.gain, unit="", kind="ratio", direction="higher", limit=0.3)
     note_goal(perfguard, "concurrency 8 over 1", median(measured.gain), at_least=BATCH_GOAL)
     perfguard.note(f"{model}, {backend}, {measured.threads} threads")
+    perfguard.record("alike_alone", measured.alike, unit="", kind="fraction", direction="higher", gated=False)
+    assert measured.alike == 1.0 or not measured.invariant
