@@ -1,8 +1,8 @@
 """Processes that store runs: `history_writer.py TARGET PROCESSES RUNS [STATEMENT]`.
 
 PROCESSES of them, forked of this one so that they need not import everything again, open the history at the same moment
-and store RUNS runs each. With STATEMENT each kills itself, with SIGKILL, right before the first SQL statement that begins
-so. The exit status is how many did not end well.
+and store RUNS runs each. With STATEMENT each kills itself, with SIGKILL, right before the first SQL statement that
+begins so. The exit status is how many did not end well.
 """
 
 from __future__ import annotations
