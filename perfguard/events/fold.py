@@ -12,7 +12,7 @@ from typing import Any, cast
 
 from perfguard import document
 from perfguard.document import Case, Gate, Metric, Noise, Run
-from perfguard.events.schema import Event
+from perfguard.events.schema import KINDS, Event
 
 
 @dataclass
@@ -33,7 +33,7 @@ class RunBuilder:
 
     def apply(self, event: Event) -> None:
         """Take one validated event in."""
-        handler = getattr(self, f"_{event['kind']}", None)
+        handler = getattr(self, f"_{event['kind']}", None) if event["kind"] in KINDS else None
         if handler is not None:
             handler(event)
 
