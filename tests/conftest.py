@@ -3,6 +3,7 @@
 import os
 import signal
 
+import pytest
 from event_fixtures import live_run, runtime  # noqa: F401 - fixtures
 from hypothesis import settings
 
@@ -16,3 +17,10 @@ os.environ["PERFGUARD_HISTORY"] = "off"
 # A shell starts background jobs with SIGINT ignored, and children inherit that: Ctrl-C could not be tested there.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture
+def pytester(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
+    """pytest's own, whose hundreds of pytest processes leave out the plugins that no test of ours is about."""
+    monkeypatch.setenv("PYTEST_ADDOPTS", "-p no:hypothesispytest -p no:anyio")
+    return pytester

@@ -194,10 +194,10 @@ def test_last_failed_runs_the_broken_case_only(project: Project) -> None:
 
 
 def test_a_slowed_phase_fails_the_gate_and_is_named(project: Project) -> None:
-    """A deliberate 20 ms in one of two phases exits 1 and names that phase with over 90 % of the change."""
+    """A deliberate 200 ms in one of two phases exits 1 and names that phase with over 90 % of the change."""
     for _ in range(4):
         project.run("--perfguard-update")
-    document = project.document(status=1, SLOWER_MS="20")
+    document = project.document(status=1, SLOWER_MS="200")
     gate = document["gate"]
     assert gate["exit_status"] == 1
     assert gate["slower"] == ["test_suite.py::test_request"]
@@ -205,7 +205,7 @@ def test_a_slowed_phase_fails_the_gate_and_is_named(project: Project) -> None:
     assert change["ci"][0] > 1.3
     assert change["phases"][0]["path"] == "serialize"
     assert change["phases"][0]["share"] > 0.9
-    text = project.run(status=1, SLOWER_MS="20")
+    text = project.run(status=1, SLOWER_MS="200")
     assert "slower: test_suite.py::test_request" in text
     assert re.search(r"serialize \+\d+(\.\d+)? ms = ", text)
     assert "of the change" in text
