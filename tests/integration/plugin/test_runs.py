@@ -297,7 +297,7 @@ def test_async_tests_and_results(project: Project) -> None:
 
 
 def test_an_account_and_a_picture_that_the_case_put_together(project: Project) -> None:
-    """Walls and phases of calls: the account closes, with the rest unaccounted. Pictures are in the document as data."""
+    """Of calls: the account closes, with the rest unaccounted. Pictures are in the document, as data."""
     project.pytester.makepyfile(
         test_own="""
         from perfguard.pictures import Bar, Lanes, Rung, Rungs
