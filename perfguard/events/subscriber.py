@@ -7,6 +7,7 @@ Knows neither pytest nor any user interface.
 
 from __future__ import annotations
 
+import math
 import time
 from typing import TYPE_CHECKING, Literal
 
@@ -171,7 +172,7 @@ class Subscriber:
 
     def _step(self, timeout_s: float) -> None:
         """Wait for something to come, take it, and ask for what is missing."""
-        ready = dict(self._poller.poll(int(timeout_s * 1000)))
+        ready = dict(self._poller.poll(math.ceil(timeout_s * 1000)))
         if self._monitor in ready:
             # Taken first, acted on last: what the producer sent before it went is still in the sockets.
             recv_monitor_message(self._monitor, zmq.NOBLOCK)

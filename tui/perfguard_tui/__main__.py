@@ -12,6 +12,7 @@ perfguard dashboard FILE.json                  a finished run's document
 from __future__ import annotations
 
 import argparse
+import gc
 import os
 import shlex
 import shutil
@@ -19,6 +20,8 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+
+gc.disable()  # loading modules makes no garbage to speak of, and looking for it takes a quarter of the time
 
 from perfguard.errors import OptionError, PerfguardError
 from perfguard.events.runtime_dir import default_endpoint, parse_endpoint
@@ -30,6 +33,8 @@ from perfguard_tui.known import Known
 from perfguard_tui.replaying import ReplayFeed
 from perfguard_tui.settle import settle
 from perfguard_tui.store import Store
+
+gc.enable()
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -138,6 +143,7 @@ def _run(store: Store, feed: Feed, options: argparse.Namespace) -> None:
     if options.against is not None:
         before, now = read_run(options.against), read_run(options.recording)
         comparison = compare(before, now, options.against.name, options.recording.name)
+    gc.disable()  # until things have settled
     from perfguard_tui.app import Dashboard
 
     app = Dashboard(
