@@ -24,6 +24,8 @@ from perfguard.events.protocol import (
     MAX_ASK_BYTES,
     PUSH_BYTES,
     Header,
+    Request,
+    one_by_one,
     pack_header,
     unpack_request,
 )
@@ -34,12 +36,13 @@ from perfguard.events.runtime_dir import (
     parse_endpoint,
     tcp_endpoint,
 )
+from perfguard.events.schema import BATCH_VERSION
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 _IN_USE_ADVICE = "choose another endpoint, or leave it out for a private one"
-PUSH_QUEUE_FRAMES = 1000
+PUSH_QUEUE_FRAMES = 250  # of up to 256 rounds
 LEAVE_S = 1.0
 _ANSWER_QUEUE = 8
 _MAX_VIEWERS = 64
@@ -89,9 +92,12 @@ class Bus:
         """Events that a late viewer can no longer get, for the bound on memory."""
         return self._history.shed_events
 
-    def publish(self, frame: bytes, record: bytes, kind: str) -> None:
-        """Push the frame to viewers and keep its record. Never blocks, never raises for a viewer's sake."""
-        self._history.append(record, kind)
+    def publish(self, frame: bytes, record: bytes, kind: str, seq: int, events: int = 1) -> None:
+        """Push a frame of numbers from `seq` on and keep its record. Never blocks, never raises for a viewer's sake.
+
+        What an interrupt made the producer hand over twice is kept once.
+        """
+        self._history.append(record, kind, seq, events)
         if len(frame) <= PUSH_BYTES:
             with contextlib.suppress(zmq.ZMQError):
                 self._live.send(frame, zmq.NOBLOCK)
@@ -134,7 +140,7 @@ class _Answerer(threading.Thread):
         self._history = history
         self._run_id = run_id
         self._src = src
-        self._viewers: dict[bytes, int] = {}  # identity -> the number it asked for last
+        self._viewers: dict[bytes, Request] = {}  # identity -> what it asked for last
         self._closing = False
         self._hear, self._tell = context.socket(zmq.PAIR), context.socket(zmq.PAIR)
         self._hear.bind("inproc://leave")
@@ -169,8 +175,8 @@ class _Answerer(threading.Thread):
                 self._hear.recv(zmq.NOBLOCK)
                 self._closing = True
                 deadline_s = time.monotonic() + LEAVE_S
-                for identity, seq in list(self._viewers.items()):
-                    self._send(identity, seq)
+                for identity, request in list(self._viewers.items()):
+                    self._send(identity, request)
         self._ask.disable_monitor()
 
     def _answer(self) -> None:
@@ -184,14 +190,15 @@ class _Answerer(threading.Thread):
         if request.ask == "since":
             if len(self._viewers) >= _MAX_VIEWERS:
                 self._viewers.pop(next(iter(self._viewers)))
-            self._viewers[identity] = request.seq
-            self._send(identity, request.seq)
+            self._viewers[identity] = request
+            self._send(identity, request)
 
-    def _send(self, identity: bytes, seq: int) -> None:
-        chunk = self._history.since(seq, CHUNK_BYTES)
+    def _send(self, identity: bytes, request: Request) -> None:
+        chunk = self._history.since(request.seq, CHUNK_BYTES)
+        blob = chunk.blob if request.reads >= BATCH_VERSION else one_by_one(chunk.blob)
         header = Header(self._run_id, self._src, chunk.next_seq, chunk.head, self._history.shed_events, self._closing)
         try:
-            self._ask.send_multipart([identity, pack_header(header), chunk.blob], zmq.NOBLOCK)
+            self._ask.send_multipart([identity, pack_header(header), blob], zmq.NOBLOCK)
         except zmq.Again:
             pass  # it does not read: it may ask again
         except zmq.ZMQError:

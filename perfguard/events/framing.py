@@ -1,7 +1,8 @@
 """How frames lie one behind the other in a recording and in a snapshot: u32 length, then the frame.
 
-A recording starts with `MAGIC`, whose last byte is the version of this layout. A record is one length with
-its frame; recorder, history and snapshot share the same record bytes.
+A recording starts with `MAGIC`, whose last byte is the version of the layout: 2 may hold many rounds in a frame, 1
+(read all the same) does not. A record is one length with its frame; recorder, history and snapshot share the same
+record bytes.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 # As with PNG: a byte no text starts with, a name, a line end that text-mode copies would mangle, a version.
-MAGIC = b"\x89PGRUN\n\x01"
+MAGIC = b"\x89PGRUN\n\x02"
+LAYOUTS = (1, 2)
 LENGTH = struct.Struct("<I")
 
 

@@ -1,8 +1,10 @@
 """What viewer and run say to each other on the second socket, each message validated and bounded.
 
-A viewer asks `{"v": 1, "ask": "since", "seq": n}` and gets a header with a blob of records (see `framing`);
-it asks again until it has reached the head, and later whenever live events were lost or have paused. At the
-end the run sends `closing` and stays a moment for viewers that still have to catch up; they say `bye`.
+A viewer asks `{"v": 1, "ask": "since", "seq": n, "reads": 2}` and gets a header with a blob of records (see
+`framing`); it asks again until it has reached the head, and later whenever live events were lost or have paused.
+`reads` is the newest version of frames that it knows: one that does not say so is answered in single events, and
+gets by asking what it could not read live. At the end the run sends `closing` and stays a moment for viewers that
+still have to catch up; they say `bye`.
 """
 
 from __future__ import annotations
@@ -13,8 +15,8 @@ from typing import Any, Literal, TypeGuard
 import msgpack
 
 from perfguard.errors import EventError
-from perfguard.events.framing import frames_in
-from perfguard.events.schema import VERSION
+from perfguard.events.framing import frames_in, record_of
+from perfguard.events.schema import BATCH_VERSION, VERSION, pack
 
 CHUNK_BYTES = 256 * 1024
 # Larger frames are not pushed to viewers but left for them to ask for: it bounds what a stalled one can hold.
@@ -31,6 +33,7 @@ class Request:
 
     ask: Ask
     seq: int
+    reads: int = BATCH_VERSION
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +50,7 @@ class Header:
 
 def pack_request(request: Request) -> bytes:
     """The request as bytes."""
-    packed: bytes = msgpack.packb({"v": VERSION, "ask": request.ask, "seq": request.seq})
+    packed: bytes = msgpack.packb({"v": VERSION, "ask": request.ask, "seq": request.seq, "reads": request.reads})
     return packed
 
 
@@ -56,10 +59,10 @@ def unpack_request(parts: list[bytes]) -> Request:
     if len(parts) != 1:
         raise EventError("request", f"{len(parts)} parts, not one")
     raw = _unpack(parts[0], MAX_ASK_BYTES)
-    ask, seq = raw.get("ask"), raw.get("seq")
-    if ask not in ("since", "bye") or not _is_count(seq):
+    ask, seq, reads = raw.get("ask"), raw.get("seq"), raw.get("reads", VERSION)
+    if ask not in ("since", "bye") or not _is_count(seq) or not _is_count(reads):
         raise EventError("request", "not one this run answers")
-    return Request(ask, seq)
+    return Request(ask, seq, reads)
 
 
 def pack_header(header: Header) -> bytes:
@@ -90,6 +93,17 @@ def unpack_answer(parts: list[bytes]) -> tuple[Header, list[bytes]]:
     if not (_is_count(next_seq) and _is_count(head) and _is_count(shed)) or next_seq > head:
         raise EventError("header", "its numbers make no sense")
     return Header(run, src, next_seq, head, shed, closing), list(frames_in(parts[1]))
+
+
+def one_by_one(blob: bytes) -> bytes:
+    """The same records with every event in one of its own, for a viewer that reads no columns."""
+    from perfguard.events.rounds import Rounds, decode
+
+    records: list[bytes] = []
+    for frame in frames_in(blob):
+        item = decode(frame)
+        records += map(record_of, map(pack, item)) if isinstance(item, Rounds) else [record_of(frame)]
+    return b"".join(records)
 
 
 def _unpack(data: bytes, limit: int) -> dict[str, Any]:

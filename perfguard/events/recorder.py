@@ -1,8 +1,8 @@
 """The recorder: a run's frames appended to a `.pgrun` file, complete up to the last flush whatever happens.
 
 The file is opened, locked and emptied once, at the start. Writes are gathered and flushed at every step of a
-run (a case begins, changes stage, ends), and otherwise after at most half a second of events, so that what a
-kill can lose is the last few rounds. A disk that fills up ends the recording, never the run.
+run (a case begins, changes stage, ends), and otherwise a few hundredths of a second later (`stream` sees to it), so
+that what a kill can lose is the last few rounds. A disk that fills up ends the recording, never the run.
 """
 
 from __future__ import annotations
@@ -14,14 +14,15 @@ from typing import TYPE_CHECKING
 
 from perfguard.errors import EventError
 from perfguard.events.framing import MAGIC
+from perfguard.events.schema import ROUNDS
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-FLUSH_AFTER_NS = 500_000_000
+FLUSH_AFTER_NS = 20_000_000
 FLUSH_BYTES = 256 * 1024
 # All kinds but the numerous ones: each of these is a step that a reader of a cut recording wants to see.
-_GATHERED_KINDS = frozenset({"round", "spans", "metric", "account", "note", "verdict", "machine_noise"})
+_GATHERED_KINDS = frozenset({"round", ROUNDS, "spans", "metric", "account", "note", "verdict", "machine_noise"})
 
 
 class Recorder:
@@ -37,15 +38,22 @@ class Recorder:
         self.problem: str | None = None
         self._buffer = bytearray()
         self._written_bytes = 0
-        self._flushed_ns = 0
+        self._flushed_ns = self._since_ns = 0
         self._fd = _open(path)
         self._buffer += MAGIC
         self.flush()
+
+    @property
+    def waiting_since_ns(self) -> int | None:
+        """When the first came of what is not yet with the operating system; None if all is."""
+        return self._since_ns if self._buffer else None
 
     def append(self, record: bytes, kind: str, t_ns: int) -> None:
         """Take one record (length and frame). Never raises."""
         if self._fd < 0:
             return
+        if not self._buffer:
+            self._since_ns = t_ns
         self._buffer += record
         if kind not in _GATHERED_KINDS or t_ns - self._flushed_ns > FLUSH_AFTER_NS or len(self._buffer) > FLUSH_BYTES:
             self._flushed_ns = t_ns

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, BinaryIO
 
 from perfguard.errors import EventError
-from perfguard.events.framing import LENGTH, MAGIC
-from perfguard.events.schema import MAX_FRAME_BYTES, Event, unpack
+from perfguard.events.framing import LAYOUTS, LENGTH, MAGIC
+from perfguard.events.rounds import Item, Rounds, decode, events_in, numbers_of, producer_of
+from perfguard.events.schema import MAX_FRAME_BYTES, Event
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -16,7 +17,7 @@ _PIECE_BYTES = 1024 * 1024
 
 
 class Replay:
-    """An opened recording: iterate over it, then read what the end was like.
+    """An opened recording: iterate over it, or over its `items`, then read what the end was like.
 
     `end_offset`: where in the file the last whole record ends, in bytes; `end_reason`: empty for a recording
     that ends with a whole record, else what is wrong after `end_offset`; `bad`: whole frames that were no
@@ -35,9 +36,9 @@ class Replay:
                 start = file.read(len(MAGIC))
         except OSError as error:
             raise EventError(str(path), f"cannot be read: {error.strerror}") from error
-        if start != MAGIC:
+        if start[:-1] != MAGIC[:-1] or start[-1] not in LAYOUTS:
             if start[:-1] == MAGIC[:-1] and len(start) == len(MAGIC):
-                problem = f"a recording of layout {start[-1]}, this perfguard reads {MAGIC[-1]}"
+                problem = f"a recording of layout {start[-1]}, this perfguard reads {LAYOUTS[-1]} and older"
             elif start and MAGIC.startswith(start):
                 problem = f"cut off after {len(start)} bytes, before its first event"
             else:
@@ -45,7 +46,11 @@ class Replay:
             raise EventError(str(path), problem, "recordings are written with --perfguard-record")
 
     def __iter__(self) -> Iterator[Event]:
-        """The events from the beginning."""
+        """The events from the beginning, one by one."""
+        return events_in(self.items())
+
+    def items(self) -> Iterator[Item]:
+        """The events from the beginning, as they lie in the file: single ones, and many rounds at once."""
         self.end_offset, self.end_reason = len(MAGIC), ""
         self.bad = self.gaps = self.duplicates = 0
         next_seq: dict[tuple[str, str], int] = {}
@@ -53,18 +58,20 @@ class Replay:
             file.seek(len(MAGIC))
             for frame in self._frames(file):
                 try:
-                    event = unpack(frame)
+                    item = decode(frame)
                 except EventError:
                     self.bad += 1
                     continue
-                producer = (event["run"], event["src"])
+                producer, (seq, end) = producer_of(item), numbers_of(item)
                 expected = next_seq.get(producer, 0)
-                if event["seq"] < expected:
-                    self.duplicates += 1
+                self.duplicates += max(0, min(end, expected) - seq)
+                if end <= expected:
                     continue
-                self.gaps += event["seq"] - expected
-                next_seq[producer] = event["seq"] + 1
-                yield event
+                if seq < expected and isinstance(item, Rounds):
+                    item = item.part(expected - seq, len(item))
+                self.gaps += max(0, seq - expected)
+                next_seq[producer] = end
+                yield item
 
     def _frames(self, file: BinaryIO) -> Iterator[bytes]:
         """The whole frames, read in large pieces; then `end_reason` says what the end is like if it is not clean."""

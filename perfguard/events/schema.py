@@ -21,6 +21,9 @@ import msgpack
 from perfguard.errors import EventError
 
 VERSION = 1
+# Of frames that hold many rounds as columns (`rounds.py`); a viewer says whether it reads them.
+BATCH_VERSION = 2
+ROUNDS = "rounds"
 MAX_FRAME_BYTES = 4 * 1024 * 1024
 MAX_STRING = 64 * 1024
 MAX_ITEMS = 200_000

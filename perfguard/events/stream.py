@@ -1,7 +1,10 @@
 """The producer: `EventStream.emit` makes an event of each step and hands it to file, bus and folds.
 
-One event is packed once. With nobody looking it costs a few microseconds (measure it with
-`python -m perfguard.events.bench`), and no viewer, however slow or dead, can make it wait or fail.
+One event is packed once, and rounds that come fast are packed together: the first at once, those of the next
+`GATHER_NS` with it or when there are many. A thread sees to those that no event follows; it sleeps as long as rounds
+come slower than that. So a run that is killed loses what it emitted in its last `LATE_NS`, and nothing that went
+before a step of the run. With nobody looking an event costs a few microseconds (measure it with `python -m
+perfguard.events.bench`), and no viewer, however slow or dead, can make it wait or fail.
 """
 
 from __future__ import annotations
@@ -14,7 +17,9 @@ import weakref
 from typing import TYPE_CHECKING, Any
 
 from perfguard.events import schema
+from perfguard.events.flusher import Flusher
 from perfguard.events.framing import record_of
+from perfguard.events.gather import Gatherer
 from perfguard.events.recorder import Recorder
 
 if TYPE_CHECKING:
@@ -22,6 +27,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from perfguard.events.bus import Bus
+
+GATHER_NS = 20_000_000
+LATE_NS = 40_000_000
 
 _log = logging.getLogger("perfguard.events")
 _open_streams: weakref.WeakSet[EventStream] = weakref.WeakSet()
@@ -44,6 +52,9 @@ class EventStream:
         self._recorder: Recorder | None = None
         self._bus: Bus | None = None
         self._callbacks: tuple[Callable[[schema.Event], None], ...] = ()
+        self._gatherer = Gatherer(run_id, src)
+        self._flushed_ns = 0
+        self._flusher: Flusher | None = None
         _open_streams.add(self)
 
     @property
@@ -56,6 +67,7 @@ class EventStream:
         with self._lock:
             if self._recorder is not None:
                 raise RuntimeError("this stream is already recording")
+            self._flush()
             self._recorder = Recorder(path)
 
     def open_bus(self, endpoint: str | None = None) -> str:
@@ -68,6 +80,7 @@ class EventStream:
         with self._lock:
             if self._bus is not None:
                 raise RuntimeError("this stream is already live")
+            self._flush()
             self._bus = Bus(endpoint, self.run_id, self.src, self._next_seq)
             return self._bus.endpoint
 
@@ -80,40 +93,28 @@ class EventStream:
         """One event. Raises `EventError` only for fields that cannot be packed: the caller's bug."""
         with self._lock:
             t_ns = time.perf_counter_ns()
-            event: schema.Event = {
-                "v": schema.VERSION,
-                "run": self.run_id,
-                "src": self.src,
-                "seq": self._next_seq,
-                "t_ns": t_ns,
-                "kind": kind,
-                **fields,
-            }
-            recorder, bus = self._recorder, self._bus
-            if recorder is None and bus is None:
+            seq = self._next_seq
+            event: schema.Event | None = None
+            if self._recorder is None and self._bus is None:
                 self._next_seq += 1
-            else:
-                frame = schema.pack(event)
-                record = record_of(frame)
-                # Counted before it is handed on: an interrupt in between leaves a gap, which readers count,
-                # and never two events of one number, of which readers would drop one.
-                self._next_seq += 1
-                if recorder is not None:
-                    recorder.append(record, kind, t_ns)
-                    if recorder.problem is not None:
-                        self._recorder = None
-                        self._report(recorder.problem)
-                if bus is not None:
-                    bus.publish(frame, record, kind)
-            for callback in self._callbacks:
-                callback(event)
+            elif kind != "round" or not self._gather(t_ns, fields):
+                event = self._event(kind, seq, t_ns, fields)
+                self._send(event)
+            if self._callbacks:
+                event = event or self._event(kind, seq, t_ns, fields)
+                for callback in self._callbacks:
+                    callback(event)
 
     def close(self) -> None:
-        """Complete the recording and take leave of the viewers (a second at most); idempotent."""
+        """Hand on what was gathered, complete the recording, take leave of viewers (a second at most); idempotent."""
         with self._lock:
+            self._flush()
             recorder, self._recorder = self._recorder, None
             bus, self._bus = self._bus, None
+            flusher, self._flusher = self._flusher, None
         try:
+            if flusher is not None:
+                flusher.end()
             if recorder is not None:
                 recorder.close()
                 if recorder.problem is not None:
@@ -121,6 +122,88 @@ class EventStream:
         finally:
             if bus is not None:
                 bus.close()
+
+    def flush_late(self) -> float:
+        """Hand on what has waited for `LATE_NS`; returns for how many seconds nothing will be late, 0 if nothing waits.
+
+        What the `Flusher` does.
+        """
+        with self._lock:
+            since_ns = self._waiting_since_ns()
+            if since_ns is not None and (left_ns := since_ns + LATE_NS - time.perf_counter_ns()) > 0:
+                return left_ns / 1e9
+            self._flush()
+            if self._recorder is not None:
+                self._recorder.flush()
+                self._look_at_recorder(self._recorder)
+            if self._flusher is not None:
+                self._flusher.wanted.clear()
+            return 0.0
+
+    def _gather(self, t_ns: int, fields: dict[str, Any]) -> bool:
+        """Take a round in to be sent with others, or say that it must go by itself."""
+        # Counted before it is handed on: an interrupt in between leaves a gap, which readers count, and never two
+        # events of one number, of which readers would drop one.
+        seq = self._next_seq
+        self._next_seq = seq + 1
+        if not self._gatherer.add(seq, t_ns, fields):
+            self._next_seq = seq
+            return False
+        if t_ns - self._flushed_ns >= GATHER_NS or self._gatherer.full:
+            self._flush(t_ns)
+        if self._flusher is None or not self._flusher.wanted.is_set():
+            self._want_flusher()
+        return True
+
+    def _send(self, event: schema.Event) -> None:
+        """An event by itself, after what was gathered before it."""
+        frame = schema.pack(event)
+        self._flush(event["t_ns"])
+        self._next_seq = event["seq"] + 1
+        self._hand_on(frame, event["kind"], event["seq"], 1, event["t_ns"])
+        self._want_flusher()
+
+    def _event(self, kind: str, seq: int, t_ns: int, fields: dict[str, Any]) -> schema.Event:
+        envelope = {"v": schema.VERSION, "run": self.run_id, "src": self.src, "seq": seq, "t_ns": t_ns, "kind": kind}
+        return {**envelope, **fields}
+
+    def _flush(self, t_ns: int | None = None) -> None:
+        """Hand on what was gathered."""
+        if self._gatherer.rows:
+            self._flushed_ns = now_ns = time.perf_counter_ns() if t_ns is None else t_ns
+            # Forgotten only when it is out: an interrupt in between sends some twice, and readers drop those.
+            for frame, seq, events in self._gatherer.frames():
+                self._hand_on(frame, schema.ROUNDS, seq, events, now_ns)
+            self._gatherer.clear()
+
+    def _hand_on(self, frame: bytes, kind: str, seq: int, events: int, t_ns: int) -> None:
+        recorder, bus = self._recorder, self._bus
+        record = record_of(frame)
+        if recorder is not None:
+            recorder.append(record, kind, t_ns)
+            self._look_at_recorder(recorder)
+        if bus is not None:
+            bus.publish(frame, record, kind, seq, events)
+
+    def _look_at_recorder(self, recorder: Recorder) -> None:
+        if recorder.problem is not None:
+            self._recorder = None
+            self._report(recorder.problem)
+
+    def _waiting_since_ns(self) -> int | None:
+        """When the first came of what was neither written nor published yet; None if nothing waits."""
+        recorder_ns = None if self._recorder is None else self._recorder.waiting_since_ns
+        rows = self._gatherer.rows
+        return recorder_ns or (rows[0][1] if rows else None)
+
+    def _want_flusher(self) -> None:
+        """If something waits, have it looked after."""
+        if self._waiting_since_ns() is None:
+            return
+        if self._flusher is None:
+            self._flusher = Flusher(self)
+            self._flusher.start()
+        self._flusher.wanted.set()
 
     def _report(self, problem: str) -> None:
         self.problems = (*self.problems, problem)
@@ -131,6 +214,8 @@ class EventStream:
         recorder, self._recorder = self._recorder, None
         bus, self._bus = self._bus, None
         self._callbacks = ()
+        self._gatherer.clear()
+        self._flusher = None
         if recorder is not None:
             recorder.abandon()
         if bus is not None:

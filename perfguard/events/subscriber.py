@@ -7,6 +7,7 @@ Knows neither pytest nor any user interface.
 
 from __future__ import annotations
 
+import math
 import time
 from typing import TYPE_CHECKING, Literal
 
@@ -21,8 +22,9 @@ from perfguard.events.protocol import (
     pack_request,
     unpack_answer,
 )
+from perfguard.events.rounds import Item, Rounds, decode, events_in, numbers_of, producer_of
 from perfguard.events.runtime_dir import Endpoint, newest_endpoint, parse_endpoint
-from perfguard.events.schema import MAX_FRAME_BYTES, Event, unpack
+from perfguard.events.schema import MAX_FRAME_BYTES, Event
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -32,10 +34,10 @@ if TYPE_CHECKING:
 State = Literal["connecting", "live", "finished", "lost"]
 
 ASK_AGAIN_S = 1.0
-_BATCH = 5000
-_AHEAD_LIMIT = 20_000
+_BATCH_EVENTS = 20_000
+_AHEAD_EVENTS = 20_000
 _STEP_S = 0.05
-_STILL_STEP_S = 0.25  # with nothing asked and nothing missing
+_STILL_STEP_S = 0.4  # with nothing asked and nothing missing
 
 
 class Subscriber:
@@ -55,8 +57,9 @@ class Subscriber:
         self._next_seq = 0
         self._head = 0
         self._run_finished = False
-        self._ready: list[Event] = []
-        self._ahead: dict[int, Event] = {}  # came before their turn
+        self._ready: list[Item] = []
+        self._ahead: dict[int, Item] = {}  # came before their turn, by their first number
+        self._ahead_events = 0
         self._asked = False  # whether a question is open
         self._asked_s = self._heard_s = time.monotonic()
         self._context = zmq.Context()
@@ -108,15 +111,19 @@ class Subscriber:
 
         An empty list is no end: that is when `state` is `finished` or `lost` and nothing is left to give.
         """
+        return list(events_in(self.take(timeout_s)))
+
+    def take(self, timeout_s: float) -> list[Item]:
+        """The same events as they came: single ones, and many rounds at once."""
         deadline_s = time.monotonic() + timeout_s
         while not self._ready and not self.over:
             left_s = deadline_s - time.monotonic()
             step_s = _STEP_S if self._asked or self._ahead else _STILL_STEP_S  # what comes ends a step at once
             self._step(max(0.0, min(step_s, left_s)))
-            if left_s <= 0:
+            if time.monotonic() >= deadline_s:
                 break
-        events, self._ready = self._ready, []
-        return events
+        items, self._ready = self._ready, []
+        return items
 
     @property
     def over(self) -> bool:
@@ -165,12 +172,14 @@ class Subscriber:
 
     def _step(self, timeout_s: float) -> None:
         """Wait for something to come, take it, and ask for what is missing."""
-        ready = dict(self._poller.poll(int(timeout_s * 1000)))
+        ready = dict(self._poller.poll(math.ceil(timeout_s * 1000)))
         if self._monitor in ready:
             # Taken first, acted on last: what the producer sent before it went is still in the sockets.
             recv_monitor_message(self._monitor, zmq.NOBLOCK)
-        self._take_live()
-        while not self.over and self._ask.poll(0):
+        if self._live in ready or self._monitor in ready:
+            self._take_live()
+        came = self._ask in ready or self._monitor in ready
+        while came and not self.over and self._ask.poll(0):
             self._take_answer()
         if self.state != "live":
             pass
@@ -184,22 +193,33 @@ class Subscriber:
             self._send(Request("since", self._next_seq))
 
     def _take_live(self) -> None:
-        for _ in range(_BATCH):
+        taken = 0
+        while taken < _BATCH_EVENTS:
             try:
                 parts = self._live.recv_multipart(zmq.NOBLOCK)
             except zmq.Again:
                 return
+            taken += 1
             self._heard_s = time.monotonic()
-            event = self._event(parts[0]) if len(parts) == 1 else None
-            if event is None:
+            item = self._item(parts[0]) if len(parts) == 1 else None
+            if item is None:
                 self.bad += len(parts) != 1
-            elif event["seq"] < self._next_seq or event["seq"] in self._ahead:
-                self.duplicates += 1
-            elif self.state == "live" and event["seq"] == self._next_seq:
-                self._deliver(event)
+                continue
+            seq, end = numbers_of(item)
+            taken += end - seq - 1
+            if end <= self._next_seq or seq in self._ahead:
+                self.duplicates += end - seq
+            elif self.state == "live" and seq <= self._next_seq:
+                self.duplicates += self._next_seq - seq
+                self._deliver(item)
                 self._deliver_ahead()
-            elif len(self._ahead) < _AHEAD_LIMIT:  # else it will be asked for
-                self._ahead[event["seq"]] = event
+            elif self._ahead_events < _AHEAD_EVENTS:  # else it will be asked for
+                self._keep_ahead(item)
+
+    def _keep_ahead(self, item: Item) -> None:
+        seq, end = numbers_of(item)
+        self._ahead[seq] = item
+        self._ahead_events += end - seq
 
     def _take_answer(self) -> None:
         parts = self._ask.recv_multipart(zmq.NOBLOCK)
@@ -216,10 +236,12 @@ class Subscriber:
         if self.state == "connecting":
             self._begin(header)
         for frame in frames:
-            event = self._event(frame)
-            if event is not None and event["seq"] >= self._next_seq:
-                self._skip_to(event["seq"])
-                self._deliver(event)
+            item = self._item(frame)
+            if item is None:
+                continue
+            if numbers_of(item)[0] > self._next_seq:
+                self._skip_to(numbers_of(item)[0])
+            self._deliver(item)
         self._skip_to(header.next_seq)
         self._deliver_ahead()
         self._head = max(self._head, header.head)
@@ -231,34 +253,43 @@ class Subscriber:
 
     def _begin(self, header: Header) -> None:
         self.run, self.src, self.state = header.run, header.src, "live"
-        early, self._ahead = self._ahead, {}
-        for seq, event in early.items():
-            if (event["run"], event["src"]) == (self.run, self.src):
-                self._ahead[seq] = event
+        early, self._ahead, self._ahead_events = self._ahead, {}, 0
+        for item in early.values():
+            if producer_of(item) == (self.run, self.src):
+                self._keep_ahead(item)
             else:
                 self.bad += 1
 
-    def _event(self, frame: bytes) -> Event | None:
-        """The event in the frame if it is one of this run's, else None, counted."""
+    def _item(self, frame: bytes) -> Item | None:
+        """What is in the frame if it is of this run, else None, counted."""
         try:
-            event = unpack(frame)
+            item = decode(frame)
         except EventError:
             self.bad += 1
             return None
-        if self.run is not None and (event["run"], event["src"]) != (self.run, self.src):
+        if self.run is not None and producer_of(item) != (self.run, self.src):
             self.bad += 1
             return None
-        return event
+        return item
 
-    def _deliver(self, event: Event) -> None:
-        self._ready.append(event)
-        self._ahead.pop(event["seq"], None)  # an answer may bring what also came live
-        self._next_seq = event["seq"] + 1
-        self._run_finished = self._run_finished or event["kind"] == "run_finished"
+    def _deliver(self, item: Item) -> None:
+        """Give what of it is new."""
+        seq, end = numbers_of(item)
+        ahead = self._ahead.pop(seq, None)  # an answer may bring what also came live
+        if ahead is not None:
+            self._ahead_events -= numbers_of(ahead)[1] - seq
+        if end <= self._next_seq:
+            return
+        if isinstance(item, Rounds):
+            item = item.part(max(0, self._next_seq - seq), len(item))
+        else:
+            self._run_finished = self._run_finished or item["kind"] == "run_finished"
+        self._ready.append(item)
+        self._next_seq = end
 
     def _deliver_ahead(self) -> None:
-        while self._next_seq in self._ahead:
-            self._deliver(self._ahead[self._next_seq])
+        while (item := self._ahead.get(self._next_seq)) is not None:
+            self._deliver(item)
 
     def _skip_to(self, seq: int) -> None:
         """The run has nothing below `seq`: give what came live, count the rest as shed."""
@@ -267,17 +298,15 @@ class Subscriber:
 
     def _give_ahead_below(self, seq: int) -> int:
         """Deliver what waits below `seq`, in order; returns how many numbers below it never came."""
-        if seq <= self._next_seq:
-            return 0
         missing = 0
         for number in sorted(number for number in self._ahead if number < seq):
-            missing += number - self._next_seq
+            missing += max(0, number - self._next_seq)
             self._deliver(self._ahead[number])
-        return missing + seq - self._next_seq
+        return missing + max(0, seq - self._next_seq)
 
     def _end(self, *, left: bool = False) -> None:
         """The producer is gone: give what is there, count what is not."""
-        self._head = max([self._head, *(seq + 1 for seq in self._ahead)])
+        self._head = max([self._head, *(numbers_of(item)[1] for item in self._ahead.values())])
         self.gaps += self._give_ahead_below(self._head)
         self.state = "finished" if left or self._run_finished else "lost"
 

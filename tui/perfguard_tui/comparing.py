@@ -46,7 +46,7 @@ def read_run(path: Path) -> Run:
             start = file.read(len(MAGIC))
     except OSError:
         start = b""
-    return fold(Replay(path)) if start[:-1] == MAGIC[:-1] else document.load(path)
+    return fold(Replay(path).items()) if start[:-1] == MAGIC[:-1] else document.load(path)
 
 
 def compare(before: Run, now: Run, before_name: str, now_name: str) -> Comparison:

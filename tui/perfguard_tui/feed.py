@@ -17,7 +17,7 @@ from perfguard_tui.store import Store
 
 FeedState = Literal["waiting", "live", "lost", "finished", "replay", "failed"]
 
-_STEP_S = 0.2
+_STEP_S = 0.4  # of waiting for what comes, which ends it at once; a wish to leave does not
 _GATHER_S = 0.01
 _LOOK_AGAIN_S = 2.0  # a newer run may have appeared
 _LEAVE_S = 10.0
@@ -101,16 +101,17 @@ class LiveFeed(Feed):
 
     def _follow(self, subscriber: Subscriber) -> None:
         while not self._stopping.is_set():
-            events = subscriber.poll(_STEP_S)
-            self.store.apply_all(events)
+            items = subscriber.take(_STEP_S)
+            if items:
+                self.store.apply_all(items)
             counts = {"gaps": subscriber.gaps, "shed": subscriber.shed, "bad": subscriber.bad}
-            if subscriber.over and not events:
+            if subscriber.over and not items:
                 lost = subscriber.state == "lost"
                 message = "the run is gone without having finished: killed, or its machine" if lost else ""
                 self.status = FeedStatus("lost" if lost else "finished", message, **counts)
                 return
             self.status = FeedStatus("live", "", **counts)
-            if events:  # a few more at once are cheaper than each by itself, and nobody sees so short a while
+            if items:  # a few more at once are cheaper than each by itself, and nobody sees so short a while
                 self._stopping.wait(_GATHER_S)
 
 

@@ -10,7 +10,7 @@ import itertools
 import statistics
 from array import array
 from collections import Counter, deque
-from collections.abc import Callable, Collection, Container, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
@@ -27,7 +27,8 @@ from perfguard.document import (
     metric_from_map,
 )
 from perfguard.events.schema import Event
-from perfguard_tui.points import Points, limit_for
+from perfguard_tui.latest import LatestEvents, Phased
+from perfguard_tui.points import Floats, Integers, Points, limit_for
 from perfguard_tui.views import WORST_FIRST, CaseState, CaseView, LogEntry, RunView, SeriesView, SpanView
 
 MAX_CASES = 20_000
@@ -43,36 +44,57 @@ MAX_READINGS = 1000
 MAX_CALLS = 8
 MAX_STAGES = 64
 OTHERS_A_TICK = 20  # cases off the screen whose latest samples a tick takes in
-MAX_RAW = 2000  # of the latest rounds and spans, for the raw record of a sample
 _MANY_CASES = 500  # from here on each keeps fewer of its samples
 RATE_WINDOW_S = 2.0
+RATE_STEP_NS = int(RATE_WINDOW_S * 1e9 / 16)
+
+
+def kept_recent(limit: int) -> int:
+    """How many of the latest values a series keeps that may keep `limit` points."""
+    return min(RECENT_SAMPLES, limit)
 
 
 @dataclass(slots=True)
-class _Series:
+class Series:
+    """What is kept of one metric's rounds."""
+
     warmup: int = 0
     recent: array[float] = field(default_factory=lambda: array("d"))
     points: Points = field(default_factory=Points)
 
-    def view(self, metric: str) -> SeriesView:
-        recent = tuple(self.recent[-RECENT_SAMPLES:])
+    def view(self, metric: str, limit: int) -> SeriesView:
+        """The frozen image."""
+        recent = tuple(self.recent[-kept_recent(limit) :])
         median = statistics.median(recent) if recent else 0.0
         return SeriesView(metric, self.points.n, self.warmup, recent, median, self.points.arrays())
 
     def add(self, t_s: float, index: int, value: float, limit: int) -> None:
+        """One more round."""
         self.points.add(t_s, index, value, limit)
         self.recent.append(value)
-        if len(self.recent) > min(2 * RECENT_SAMPLES, max(2 * limit, 2)):
-            del self.recent[: len(self.recent) // 2]
+        if len(self.recent) >= 2 * kept_recent(limit):
+            del self.recent[: -kept_recent(limit)]
+
+    def extend(self, t_s: Floats, index: Integers, value: Floats, limit: int) -> None:
+        """Many more, in their order."""
+        self.points.extend(t_s, index, value, limit)
+        self.recent.frombytes(value[-RECENT_SAMPLES:].tobytes())
+        if len(self.recent) >= 2 * kept_recent(limit):
+            del self.recent[: -kept_recent(limit)]
+
+    def fit(self, limit: int) -> None:
+        """Keep no more than is now allowed."""
+        self.points.fit(limit)
+        del self.recent[: -kept_recent(limit)]
 
 
-def _mean_phases(rounds: list[Event]) -> tuple[float, tuple[tuple[str, float], ...]]:
+def _mean_phases(rounds: list[Phased]) -> tuple[float, tuple[tuple[str, float], ...]]:
     """Seconds of a call and self seconds of each phase, as means over these rounds."""
     self_s: dict[str, float] = {}
-    for event in rounds:
-        for path, part_s in event["phases"].items():
+    for _, phases in rounds:
+        for path, part_s in phases.items():
             self_s[path] = self_s.get(path, 0.0) + part_s / len(rounds)
-    return statistics.fmean(event["value"] for event in rounds), tuple(self_s.items())
+    return statistics.fmean(value for value, _ in rounds), tuple(self_s.items())
 
 
 @dataclass(slots=True)
@@ -88,7 +110,7 @@ class CaseFold:
     state: CaseState = "planned"
     stage: str = ""
     metrics: dict[str, Metric] = field(default_factory=dict)
-    series: dict[str, _Series] = field(default_factory=dict)
+    series: dict[str, Series] = field(default_factory=dict)
     live_phases: tuple[tuple[str, float], ...] = ()
     live_call_s: float = 0.0
     account: Account | None = None
@@ -100,8 +122,8 @@ class CaseFold:
     ended_s: float | None = None
     stages: list[tuple[str, float]] = field(default_factory=list)
 
-    def view(self) -> CaseView:
-        """The frozen image."""
+    def view(self, limit: int) -> CaseView:
+        """The frozen image, its series of at most `limit` points."""
         return CaseView(
             id=self.id,
             suite=self.suite,
@@ -112,7 +134,7 @@ class CaseFold:
             state=self.state,
             stage=self.stage,
             metrics=tuple(self.metrics.values()),
-            series=tuple(series.view(name) for name, series in self.series.items()),
+            series=tuple(series.view(name, limit) for name, series in self.series.items()),
             account=self.account,
             live_phases=self.live_phases,
             live_call_s=self.live_call_s,
@@ -152,7 +174,7 @@ class RunFold:
     limit: int = limit_for(1)  # points of each of them
     log: deque[LogEntry] = field(default_factory=lambda: deque(maxlen=MAX_LOG))
     noise: deque[tuple[float, float, float]] = field(default_factory=lambda: deque(maxlen=MAX_READINGS))
-    raw: deque[Event] = field(default_factory=lambda: deque(maxlen=MAX_RAW))
+    raw: LatestEvents = field(default_factory=LatestEvents)
     # The images of the cases as last shown, and which of them are out of date: a tick costs what changed in it.
     images: list[CaseView] = field(default_factory=list)
     places: dict[str, int] = field(default_factory=dict)
@@ -189,7 +211,7 @@ class RunFold:
         if t_ns > self.last_ns:
             self.last_ns = t_ns
             if t_ns > self.rate_ns:
-                self.rate_ns = t_ns + int(RATE_WINDOW_S * 1e9 / 16)
+                self.rate_ns = t_ns + RATE_STEP_NS
                 self.rate.append((t_ns, self.events))
 
     def view(self, shown: Collection[str] | None = None) -> RunView:
@@ -218,15 +240,26 @@ class RunFold:
             noise=tuple(self.noise),
         )
 
-    def learn_phases(self, cases: Container[str]) -> None:
+    def learn_phases(self, cases: Collection[str]) -> None:
         """The live phases of these cases, out of the latest rounds; they are not worth a sum at every event."""
-        rounds: dict[str, list[Event]] = {}
-        for event in self.raw:
-            if event["case"] in cases and event.get("phases"):
-                rounds.setdefault(event["case"], []).append(event)
-        for case_id, events in rounds.items():
+        for case_id, rounds in self.raw.phased(cases, RECENT_ROUNDS).items():
             case = self.cases[case_id]
-            case.live_call_s, case.live_phases = _mean_phases(events[-RECENT_ROUNDS:])
+            case.live_call_s, case.live_phases = _mean_phases(rounds)
+
+    def new_series(self, case: CaseFold, metric: str) -> Series | None:
+        """A series for that metric; None if the case has its share. All become shorter when there are many."""
+        if len(case.series) >= MAX_SERIES:
+            return None
+        series = case.series[metric] = Series()
+        self.series += 1
+        limit = limit_for(self.series)
+        if limit < self.limit:
+            self.limit = limit
+            for other in self.cases.values():
+                for one in other.series.values():
+                    one.fit(limit)
+                self.stale[other.id] = None
+        return series
 
     def _refresh(self, shown: Collection[str] | None) -> None:
         """Bring images up to date: of `shown` cases all, of others what is urgent and a few more each time."""
@@ -237,7 +270,7 @@ class RunFold:
             place = self.places.get(case_id)
             if place is not None and case_id not in due:
                 continue
-            self._replace(place, self.cases[case_id].view())
+            self._replace(place, self.cases[case_id].view(self.limit))
         self.urgent.clear()
         for case_id in due:
             self.stale.pop(case_id, None)
@@ -294,13 +327,9 @@ def _round(run: RunFold, event: Event) -> None:
     case_id, metric, phases = event["case"], event["metric"], event["phases"]
     case = run.cases.get(case_id) or run.case(case_id)
     run.stale[case_id] = None
-    series = case.series.get(metric)
+    series = case.series.get(metric) or run.new_series(case, metric)
     if series is None:
-        if len(case.series) >= MAX_SERIES:
-            return
-        series = case.series[metric] = _Series()
-        run.series += 1
-        run.limit = limit_for(run.series)
+        return
     if event["warmup"]:
         series.warmup += 1
         return

@@ -11,7 +11,8 @@ from pathlib import Path
 from perfguard.errors import EventError
 from perfguard.events import Replay
 from perfguard.events.framing import LENGTH, MAGIC
-from perfguard.events.schema import MAX_FRAME_BYTES, Event, unpack
+from perfguard.events.rounds import Item, Rounds, decode
+from perfguard.events.schema import MAX_FRAME_BYTES, Event
 from perfguard_tui.feed import Feed, FeedStatus
 from perfguard_tui.store import Store
 
@@ -38,7 +39,7 @@ class Extent:
 
 def measure(path: Path) -> Extent:
     """The extent of a recording: its frames are walked over, every 64th and the last one read."""
-    times: list[int] = []
+    times: list[tuple[int, int]] = []
     last = b""
     with path.open("rb", buffering=1024 * 1024) as file:
         file.seek(len(MAGIC))
@@ -48,24 +49,28 @@ def measure(path: Path) -> Extent:
             if size > MAX_FRAME_BYTES or len(frame := file.read(size)) < size:
                 break
             if count % _EVERY == 0:
-                times += _time_of(frame)
+                times += _times_of(frame)
             last = frame
             count += 1
-    times += _time_of(last)
+    times += _times_of(last)
     if not times:
         return Extent()
-    first_ns, last_ns = min(times), max(times)
+    first_ns, last_ns = min(t_ns for t_ns, _ in times), max(t_ns for t_ns, _ in times)
     density = [0] * BINS
-    for t_ns in times:
-        density[min(BINS - 1, (t_ns - first_ns) * BINS // max(1, last_ns - first_ns))] += 1
+    for t_ns, events in times:
+        density[min(BINS - 1, (t_ns - first_ns) * BINS // max(1, last_ns - first_ns))] += events
     return Extent(first_ns, last_ns, tuple(density))
 
 
-def _time_of(frame: bytes) -> list[int]:
+def _times_of(frame: bytes) -> list[tuple[int, int]]:
+    """When what the frame holds begins and ends, and how many events that stands for; nothing if it is not one."""
     try:
-        return [unpack(frame)["t_ns"]] if frame else []
+        item = decode(frame) if frame else None
     except EventError:
         return []
+    if isinstance(item, Rounds):
+        return [(int(item.t_ns[0]), len(item)), (int(item.t_ns[-1]), 0)]
+    return [] if item is None else [(item["t_ns"], 1)]
 
 
 class ReplayFeed(Feed):
@@ -83,8 +88,8 @@ class ReplayFeed(Feed):
         self.extent = Extent()
         self.at_s = 0.0
         self.status = FeedStatus("replay")
-        self._events: Iterator[Event] | None = None
-        self._next: Event | None = None
+        self._items: Iterator[Item] | None = None
+        self._next: Item | None = None
         self._interrupt = threading.Event()
         self._player: threading.Thread | None = None
 
@@ -111,7 +116,7 @@ class ReplayFeed(Feed):
     def play(self, *, playing: bool) -> None:
         """Go on at the pace, from the beginning if it is at its end; or stand still."""
         self.playing = playing
-        at_end = self._next is None and self._events is not None
+        at_end = self._next is None and self._items is not None
         self._begin(0.0 if playing and at_end else self.at_s)
 
     def set_pace(self, pace: float) -> None:
@@ -133,11 +138,11 @@ class ReplayFeed(Feed):
 
     def _work(self, to_s: float | None) -> None:
         """Fold up to `to_s` (None: all), then play on if playing."""
-        if self._events is None or (to_s is not None and to_s < self.at_s):
-            self._events = iter(self._replay)
+        if self._items is None or (to_s is not None and to_s < self.at_s):
+            self._items = self._replay.items()
             self.store.reset()
             self.at_s = 0.0
-            self._next = next(self._events, None)
+            self._next = next(self._items, None)
         self._fold(float("inf") if to_s is None else to_s)
         if to_s is not None and to_s > self.at_s:
             self.at_s = min(to_s, self.extent.length_s)
@@ -155,25 +160,33 @@ class ReplayFeed(Feed):
             self.playing = False
 
     def _fold(self, to_s: float) -> None:
-        assert self._events is not None
-        batch: list[Event] = []
+        assert self._items is not None
+        batch: list[Item] = []
+        events = 0
         limit_ns = float("inf") if to_s == float("inf") else self.extent.first_ns + to_s * 1e9
-        while self._next is not None and self._next["t_ns"] <= limit_ns:
-            batch.append(self._next)
-            self._next = next(self._events, None)
-            if len(batch) >= _BATCH:
+        while self._next is not None:
+            now, self._next = _until(self._next, limit_ns) if limit_ns < float("inf") else (self._next, None)
+            if now is not None:
+                batch.append(now)
+                events += len(now) if isinstance(now, Rounds) else 1
+            if self._next is not None:
+                break
+            self._next = next(self._items, None)
+            if events >= _BATCH:
                 self._apply(batch)
-                batch = []
+                batch, events = [], 0
                 if self._interrupt.is_set() or self._stopping.is_set():
                     return
         self._apply(batch)
         if self._next is None:
             self._say_end()
 
-    def _apply(self, batch: list[Event]) -> None:
+    def _apply(self, batch: list[Item]) -> None:
         if batch:
             self.store.apply_all(batch)
-            self.at_s = max(0.0, (batch[-1]["t_ns"] - self.extent.first_ns) / 1e9)
+            last = batch[-1]
+            last_ns = int(last.t_ns[-1]) if isinstance(last, Rounds) else last["t_ns"]
+            self.at_s = max(0.0, (last_ns - self.extent.first_ns) / 1e9)
 
     def _say_end(self) -> None:
         replay = self._replay
@@ -181,13 +194,30 @@ class ReplayFeed(Feed):
         self.status = replace(self.status, message=cut, gaps=replay.gaps, bad=replay.bad)
 
 
+def _until(item: Item, limit_ns: float) -> tuple[Item | None, Item | None]:
+    """What of it happened until then, and what later."""
+    if not isinstance(item, Rounds):
+        return (item, None) if item["t_ns"] <= limit_ns else (None, item)
+    if item.t_ns[-1] <= limit_ns:
+        return item, None
+    cut = int((item.t_ns <= limit_ns).sum())
+    return item.part(0, cut) if cut else None, item.part(cut, len(item))
+
+
 def find_round(path: Path, case_id: str, index: int, limit: int = 200_000) -> list[Event]:
     """The events of one round of a case, looked for in the first `limit` events of a recording."""
     found: list[Event] = []
-    for number, event in enumerate(Replay(path)):
-        of_round = event.get("case") == case_id and event.get("index", event.get("round")) == index
-        if event["kind"] in ("round", "spans") and of_round:
-            found.append(event)
-        if number >= limit or (found and event["kind"] == "case_finished" and event["case"] == case_id):
+    looked_at = 0
+    for item in Replay(path).items():
+        if isinstance(item, Rounds):
+            looked_at += len(item)
+            found += map(item.event, (item.of_case(case_id) & (item.index == index)).nonzero()[0].tolist())
+        else:
+            looked_at += 1
+            if item.get("case") == case_id and item["kind"] in ("round", "spans"):
+                found += [item] if item.get("index", item.get("round")) == index else []
+            elif item["kind"] == "case_finished" and item["case"] == case_id and found:
+                break
+        if looked_at > limit:
             break
     return found

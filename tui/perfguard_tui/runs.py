@@ -20,6 +20,11 @@ class RunsDashboard(DashboardBase):
 
     _comparing: Source | None = None  # the run whose comparison is being worked out
 
+    @property
+    def comparing(self) -> bool:
+        """Whether a comparison is being worked out."""
+        return self._comparing is not None
+
     def tick(self) -> None:
         """Draw; on the compare page, compare again when more cases have finished."""
         super().tick()

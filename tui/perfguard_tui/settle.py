@@ -7,14 +7,12 @@ import sys
 
 # Events are trees without circles: counting references frees them. The default looks after 2,000 allocations.
 _YOUNG, _MIDDLE, _OLD = 50_000, 20, 100
-
-
 _SWITCH_S = 0.001  # how long the thread that draws waits for the one that reads; Python's own 5 ms are seen
 
 
 def settle() -> None:
-    """To be called once, when everything is imported."""
+    """To be called once, when everything is imported; garbage is looked for from here on, among what comes."""
     sys.setswitchinterval(_SWITCH_S)
-    gc.collect()
     gc.freeze()
+    gc.enable()
     gc.set_threshold(_YOUNG, _MIDDLE, _OLD)

@@ -21,6 +21,13 @@ problems = []
 stream = EventStream("r1", on_problem=problems.append)
 stream.open_recorder(Path(sys.argv[1]))
 """
+_ROUNDS = """
+import os, signal, time
+common = {"case": "c", "metric": "time", "iterations": 1, "warmup": False}
+def rounds(count):
+    for index in range(count):
+        stream.emit("round", **common, index=index, value=1e-3, phases={"a": 1e-4})
+"""
 
 
 def _run(body: str, path: Path, status: int = 0) -> str:
@@ -112,3 +119,71 @@ with Subscriber.attach(endpoint) as subscriber:
     )
     assert output == "3\n"
     assert [event["case"] for event in Replay(path)] == ["parent"] * 3
+
+
+def test_a_kill_in_the_middle_of_fast_rounds_leaves_a_whole_beginning(tmp_path: Path) -> None:
+    """SIGKILL while rounds are gathered: all up to the last step is there, then a beginning without a gap."""
+    path = tmp_path / "a.pgrun"
+    _run(
+        _ROUNDS
+        + """
+rounds(5000)
+stream.emit("case_finished", case="c", status="passed", duration_s=1.0, message="")
+rounds(700)
+os.kill(os.getpid(), signal.SIGKILL)
+""",
+        path,
+        -signal.SIGKILL,
+    )
+    replay = Replay(path)
+    numbers = [event["seq"] for event in replay]
+    assert numbers == list(range(len(numbers)))
+    assert 5001 <= len(numbers) <= 5701
+    assert (replay.end_reason, replay.bad) == ("", 0)
+
+
+def test_rounds_that_no_event_follows_are_written_all_the_same(tmp_path: Path) -> None:
+    """A run that falls silent has its last rounds in the file soon: a kill then loses nothing."""
+    path = tmp_path / "a.pgrun"
+    _run(
+        _ROUNDS
+        + """
+from perfguard.events import Replay
+rounds(700)
+deadline_s = time.monotonic() + 20
+while sum(1 for _ in Replay(Path(sys.argv[1]))) < 700:
+    assert time.monotonic() < deadline_s
+os.kill(os.getpid(), signal.SIGKILL)
+""",
+        path,
+        -signal.SIGKILL,
+    )
+    assert sum(1 for _ in Replay(path)) == 700
+
+
+def test_an_interrupt_while_rounds_are_gathered_loses_no_other_round(tmp_path: Path) -> None:
+    """SIGINT by a fast timer, again and again: of each emitted round at most the one interrupted is missing."""
+    path = tmp_path / "a.pgrun"
+    output = _run(
+        _ROUNDS
+        + """
+hits = 0
+def interrupt(*_):
+    raise KeyboardInterrupt
+signal.signal(signal.SIGALRM, interrupt)
+while hits < 200:
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.0007)
+        rounds(10**9)
+    except KeyboardInterrupt:
+        hits += 1
+stream.close()
+print(stream.emitted)
+""",
+        path,
+    )
+    replay = Replay(path)
+    numbers = [event["seq"] for event in replay]
+    assert (replay.end_reason, replay.bad) == ("", 0)
+    assert numbers == sorted(set(numbers))
+    assert 0 <= int(output) - len(numbers) <= 200

@@ -99,7 +99,7 @@ def test_duplicates_are_given_once_and_gaps_counted(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("content", "words"),
-    [(b"", "not a recording"), (b"# TOML?\n" * 9, "not a recording"), (MAGIC[:-1] + b"\x02", "layout 2")],
+    [(b"", "not a recording"), (b"# TOML?\n" * 9, "not a recording"), (MAGIC[:-1] + b"\x03", "layout 3")],
 )
 def test_a_file_that_is_no_recording_is_named(tmp_path: Path, content: bytes, words: str) -> None:
     """Wrong first bytes, or another layout: an EventError with the file's name."""

@@ -13,9 +13,12 @@ from typing import Any
 
 from perfguard.events import EventStream
 from perfguard.events.framing import MAGIC, record_of
+from perfguard.events.gather import Gatherer
 from perfguard.events.schema import VERSION, pack
+from perfguard.events.stream import GATHER_NS
 
 METRIC = "time"
+_STEP_NS = 500_000
 
 
 def case_ids(count: int) -> list[str]:
@@ -44,41 +47,69 @@ def started_fields(cases: list[str]) -> dict[str, Any]:
 
 
 def record(path: Path, events: int, cases: int) -> int:
-    """Write a recording of about so many events at 2,000 a second, an hour for 7.2 million; returns how many."""
+    """Write a recording of about so many events at 2,000 a second, an hour for 7.2 million; returns how many.
+
+    As a recorder would: what the producer gathers in `GATHER_NS` is a frame of some forty rounds.
+    """
     ids, rng, seq = case_ids(cases), random.Random(1), itertools.count()
+    gatherer = Gatherer("bench", "main")
     rounds = (events - 2) // cases - 2
     with path.open("wb", buffering=1024 * 1024) as file:
         file.write(MAGIC)
 
+        def flush() -> None:
+            file.writelines(record_of(frame) for frame, _, _ in gatherer.frames())
+            gatherer.clear()
+
         def write(kind: str, **fields: Any) -> None:
+            flush()
             number = next(seq)
-            event = {"v": VERSION, "run": "bench", "src": "main", "seq": number, "t_ns": number * 500_000, "kind": kind}
+            event = {
+                "v": VERSION,
+                "run": "bench",
+                "src": "main",
+                "seq": number,
+                "t_ns": number * _STEP_NS,
+                "kind": kind,
+            }
             file.write(record_of(pack({**event, **fields})))
 
         write("run_started", **started_fields(ids))
         for case in ids:
             write("case_started", case=case)
             for index in range(rounds):
-                write("round", **round_fields(case, index, 1e-3 * (1 + 0.1 * rng.random())))
+                number = next(seq)
+                if not gatherer.add(number, number * _STEP_NS, round_fields(case, index, _value(rng))):
+                    raise ValueError("a round that does not fit into columns")
+                if len(gatherer.rows) * _STEP_NS >= GATHER_NS:
+                    flush()
             write("case_finished", case=case, status="passed", duration_s=1.0, message="")
         write("run_finished", finished="2026-01-01T01:00:00Z", exit_status=0)
     return next(seq)
 
 
-def produce(endpoint: str, cases: int) -> None:
-    """Be a live run: each line `RATE BATCH SECONDS` of standard input is one stretch of load; ends with the input.
+def _value(rng: random.Random) -> float:
+    return 1e-3 * (1 + 0.1 * rng.random())
 
-    Events come evenly in batches of `BATCH`; a line of JSON tells what was really emitted.
+
+def produce(endpoint: str, cases: int) -> None:
+    """Be a live run: each line `RATE BATCH SECONDS FRAMES` of standard input is one stretch of load; ends with it.
+
+    Events come evenly, `BATCH` at a time; a line of JSON tells what was really emitted. `FRAMES` is `single` for events
+    that cannot be gathered, each a message of its own, or `gathered` for rounds as suites send them.
     """
     ids, rng = case_ids(cases), random.Random(1)
     stream = EventStream("bench")
     stream.open_bus(endpoint)
     stream.emit("run_started", **started_fields(ids))
     print("ready", flush=True)
-    fields = itertools.cycle([round_fields(case, 1, 1e-3 * (1 + 0.1 * rng.random())) for case in ids])
+    fields = itertools.cycle([round_fields(case, 1, _value(rng)) for case in ids])
     for line in sys.stdin:
-        rate, batch, seconds = (float(word) for word in line.split())
-        print(json.dumps(_stretch(stream, fields, rate, int(batch), seconds)), flush=True)
+        *numbers, frames = line.split()
+        rate, batch, seconds = map(float, numbers)
+        # A field that no schema knows has no column: such a round goes by itself.
+        told = (each | {"by": "bench"} for each in fields) if frames == "single" else fields
+        print(json.dumps(_stretch(stream, told, rate, int(batch), seconds)), flush=True)
     stream.emit("run_finished", finished="2026-01-01T01:00:00Z", exit_status=0)
     stream.close()
 

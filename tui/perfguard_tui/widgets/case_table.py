@@ -11,10 +11,10 @@ from textual.strip import Strip
 from perfguard_tui.draw.table import columns_for, header, row
 from perfguard_tui.palette import chosen_style
 from perfguard_tui.views import CaseView
-from perfguard_tui.widgets.lines_view import refresh_rows, strip_of
+from perfguard_tui.widgets.lines_view import Painted, refresh_rows, strip_of
 
 
-class CaseTable(ScrollView, can_focus=True, inherit_bindings=False):
+class CaseTable(Painted, ScrollView, can_focus=True, inherit_bindings=False):
     """Shows cases; which one is selected is told from outside, a click asks for another."""
 
     DEFAULT_CSS = """

@@ -19,9 +19,25 @@ from perfguard_tui.lines import Line
 from perfguard_tui.palette import chosen_style, styles
 
 
-def strip_of(widget: Widget, line: Line, width: int, background: Style | None = None) -> Strip:
+class Painted(Widget):
+    """Works its own style out once for all lines of a paint: that is most of what a line costs."""
+
+    base: Style | None = None
+
+    def render_lines(self, crop: Region) -> list[Strip]:
+        """The lines of a part of it."""
+        self.base = self.rich_style
+        try:
+            return super().render_lines(crop)
+        finally:
+            self.base = None
+
+
+def strip_of(widget: Painted, line: Line, width: int, background: Style | None = None) -> Strip:
     """One drawn line as `width` cells in the colours of the app's theme."""
-    base = widget.rich_style if background is None else widget.rich_style + background
+    base = widget.base or widget.rich_style
+    if background is not None:
+        base += background
     roles = styles(widget.app.theme)
     segments = [Segment(text, base + roles[role]) for text, role in line]
     if background is not None:  # a selected row keeps its own background under every role
@@ -48,7 +64,7 @@ def key_at(line: Line, x: int) -> str:
     return found if x < at else ""
 
 
-class LinesView(ScrollView, can_focus=True, inherit_bindings=False):
+class LinesView(Painted, ScrollView, can_focus=True, inherit_bindings=False):
     """Drawn lines that scroll; a click on one is told."""
 
     class Clicked(Message):
@@ -109,7 +125,7 @@ class LinesView(ScrollView, can_focus=True, inherit_bindings=False):
         return strip_of(self, line, self.size.width, background)
 
 
-class LineBar(Widget):
+class LineBar(Painted):
     """A few drawn lines that do not scroll and take no focus; a click on them is told, with where it was."""
 
     class Clicked(Message):
@@ -130,12 +146,14 @@ class LineBar(Widget):
 
     def show(self, lines: Sequence[Line]) -> None:
         """Show these lines; the bar becomes as high as they are many."""
-        new = tuple(lines)
-        if new != self._lines:
-            if len(new) != len(self._lines):
-                self.styles.height = len(new)
+        old, new = self._lines, tuple(lines)
+        if new != old:
             self._lines = new
-            self.refresh()
+            if len(new) != len(old):
+                self.styles.height = len(new)
+                self.refresh()
+            else:
+                refresh_rows(self, (i for i, line in enumerate(new) if line != old[i]), 0)
 
     def render(self) -> RenderResult:
         """Nothing: it is drawn line by line."""
