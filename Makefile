@@ -10,7 +10,7 @@ WORKERS ?= 2
 .DEFAULT_GOAL := help
 QUALITY ?=
 QUALITY_VENV ?= .venv-quality
-.PHONY: help venv perf test lint dashboard bench-dashboard baselines quality goals long bisect kills gemm-exact docs-pictures clean
+.PHONY: help venv perf test lint dashboard bench-dashboard bench-history change-quality baselines quality goals long bisect kills gemm-exact docs-pictures clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -48,6 +48,12 @@ dashboard: $(STAMP)  ## run the performance suites inside the dashboard
 
 bench-dashboard: $(STAMP)  ## the dashboard's goals measured, into docs/dashboard-bench.json (some four minutes, 2 GB in TMPDIR)
 	$(BIN)/python -m perfguard_tui.bench --json docs/dashboard-bench.json $(ARGS)
+
+bench-history: $(STAMP)  ## the history's goals at 10 million process runs, SQLite and PostgreSQL (some 15 minutes, 3 GB)
+	$(BIN)/python tools/history_bench.py all $(ARGS)
+
+change-quality: $(STAMP)  ## how often change points are false, and how soon steps are found (some minutes)
+	$(BIN)/python tools/quality/changes.py $(ARGS)
 
 baselines: $(STAMP)  ## add five process runs to the committed baselines (some 10 minutes)
 	for run in 1 2 3 4 5; do $(BIN)/python -m pytest --perfguard --perfguard-update suites -q $(ARGS) || exit $$?; done

@@ -23,6 +23,7 @@ from perfguard.commands import (
     dashboard,
     diagnose,
     doctor,
+    history,
     importing,
     ladder,
     machine,
@@ -44,6 +45,7 @@ examples:
   perfguard bisect v1.2 main -- CASE             which commit made a case slower, and in which phase
   perfguard ci gate tests/perf                   in CI: a change against its merge base, with summary and comment
   perfguard baseline accept now.json             make a run part of the baselines
+  perfguard history changes                      where a trend broke, over months of runs
   perfguard diagnose transport                   where the time of a transport goes, and what to do about it
   perfguard doctor --limit 5%                    how small a change this machine can tell, and what would help
   perfguard ladder --endpoint URL --model M      what a running server's clients see: tokens/s, latencies
@@ -53,7 +55,7 @@ examples:
 exit status: 0 fine; 1 something got slower; 2 interrupted; 4 a bad option or an unreadable file
 """
 
-COMMANDS = (baseline, bisect, ci, compare, doctor, importing, ladder, machine, overlap, report)
+COMMANDS = (baseline, bisect, ci, compare, doctor, history, importing, ladder, machine, overlap, report)
 # Their arguments belong to whoever provides the verb, `--help` included.
 PLUGGED = {"diagnose": diagnose, "dashboard": dashboard}
 

@@ -281,8 +281,10 @@ def account_from_map(raw: Mapping[str, Any]) -> Account:
 
 def noise_from_map(raw: Mapping[str, Any]) -> Noise:
     """A `Noise` from its JSON map."""
-    shares = (float(raw[name]) for name in ("others", "others_worst", "steal", "steal_worst"))
-    return Noise(*shares, readings=int(raw["readings"]))
+    others, others_worst, steal, steal_worst = (
+        float(raw[name]) for name in ("others", "others_worst", "steal", "steal_worst")
+    )
+    return Noise(others, others_worst, steal, steal_worst, int(raw["readings"]))
 
 
 def _case_from_map(raw: Mapping[str, Any]) -> Case:

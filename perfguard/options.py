@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Any
 from perfguard.errors import OptionError
 
 if TYPE_CHECKING:
+    from perfguard.history.ranges import HistoryRange
     from perfguard.report.exports import Output
 
 DEFAULT_LIVE = "auto"
+SWITCH = ("on", "off")
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,7 @@ class Option:
     kind: str = "text"  # "text" | "flag" | "optional" (text that may be left out: DEFAULT_LIVE) | "many" (repeatable)
     metavar: str | None = None
     default: str = ""
+    env: str = ""  # the environment variable that comes before the ini file: for what no file should hold
 
     @property
     def flag(self) -> str:
@@ -58,7 +61,11 @@ OPTIONS = (
     Option("", "measure: run the performance cases only, compare with baselines, gate", "flag"),
     Option("profile", "how long to measure: quick, standard or full", metavar="PROFILE", default="quick"),
     Option(
-        "baselines", "folder of the baselines (default: baselines, below rootdir)", metavar="DIR", default="baselines"
+        "baselines",
+        "folder of the baselines (default: baselines, below rootdir); or the last runs of a branch in the history, "
+        "history:main@last-20",
+        metavar="DIR",
+        default="baselines",
     ),
     Option("update", "write baselines from this run: one more process run per metric", "flag"),
     Option("json", "write the run document (perfguard.run/1) to PATH", metavar="PATH"),
@@ -84,11 +91,15 @@ OPTIONS = (
     Option("alpha", "chance that a run without any change alarms (default 1%%)", metavar="SHARE"),
     Option("limit", "change that matters, for every case whatever its marker says (e.g. 5%%)", metavar="SHARE"),
     Option(
-        "report", "write a report: markdown=PATH, html=PATH, ... (docs/reports.md; repeatable)", "many", "KIND=PATH"
+        "history",
+        "where runs are stored: a SQLite file, a PostgreSQL URL, or off (default: .perfguard/history.db below rootdir, "
+        "if the extra `history` is installed; also in the environment: PERFGUARD_HISTORY)",
+        metavar="PATH|URL|off",
+        env="PERFGUARD_HISTORY",
     ),
-    Option(
-        "export", "write the run in another tool's format: csv=PATH, ... (the same; repeatable)", "many", "KIND=PATH"
-    ),
+    Option("history_samples", "whether the history stores raw samples, compressed: on or off", "text", "on|off", "on"),
+    Option("report", "write a report: markdown=PATH, html=PATH, ... (repeatable)", "many", "KIND=PATH"),
+    Option("export", "write the run in another tool's format: csv=PATH, ... (repeatable)", "many", "KIND=PATH"),
 )
 
 
@@ -113,6 +124,9 @@ class Settings:
     seconds: float | None = None
     alpha: float = 0.01
     limit: float | None = None
+    history: str | None = None
+    history_samples: bool = True
+    history_baselines: HistoryRange | None = None
 
 
 def settings(values: Mapping[str, Any], root: Path, cwd: Path) -> Settings:
@@ -130,9 +144,10 @@ def settings(values: Mapping[str, Any], root: Path, cwd: Path) -> Settings:
             f"{live!r} is no endpoint",
             "to use the default endpoint before a path, write --perfguard-live=auto",
         )
+    from_history = history_range(values)
     return Settings(
         profile=profile,
-        baselines=root / (values["perfguard_baselines"] or "baselines"),
+        baselines=root / ("baselines" if from_history else values["perfguard_baselines"] or "baselines"),
         update=bool(values["perfguard_update"]),
         json=output_path(values["perfguard_json"], cwd, "--perfguard-json"),
         live=live,
@@ -148,7 +163,37 @@ def settings(values: Mapping[str, Any], root: Path, cwd: Path) -> Settings:
         seconds=time_budget("--perfguard-seconds", values["perfguard_seconds"]),
         alpha=error_rate("--perfguard-alpha", values["perfguard_alpha"]),
         limit=change_limit("--perfguard-limit", values["perfguard_limit"]),
+        history=history_target(values["perfguard_history"], root),
+        history_samples=_choice("--perfguard-history-samples", values["perfguard_history_samples"], SWITCH) == "on",
+        history_baselines=from_history,
     )
+
+
+def history_target(text: str | None, root: Path) -> str | None:
+    """Where runs are stored: a path below `root`, a URL, None for nowhere. Raises `OptionError` if it cannot be."""
+    from perfguard.history.keeping import DEFAULT, OFF, installed
+
+    if text == OFF:
+        return None
+    if not installed():
+        if text:
+            advice = "pip install 'perfguard[history]' (SQLite) or 'perfguard[postgres]'"
+            raise OptionError("--perfguard-history", "SQLAlchemy or Alembic is missing", advice)
+        return None
+    return text if text and "://" in text else str(root / (text or DEFAULT))
+
+
+def history_range(values: Mapping[str, Any]) -> HistoryRange | None:
+    """The range of a history that `--perfguard-baselines` names, None if it names a folder."""
+    text = values["perfguard_baselines"] or ""
+    if not text.startswith("history:"):
+        return None
+    from perfguard.history.ranges import parse_range
+
+    if values["perfguard_update"]:
+        problem = f"cannot be updated: {text} is what runs were stored"
+        raise OptionError("--perfguard-update", problem, "name a folder with --perfguard-baselines")
+    return parse_range(text)
 
 
 def output_path(text: str | None, cwd: Path, option: str) -> Path | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 from collections.abc import Generator
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +16,7 @@ from perfguard.options import OPTIONS, settings
 
 if TYPE_CHECKING:
     from perfguard.case_run import CaseRun
+    from perfguard.document import Run
     from perfguard.fixtures import Perfguard
     from perfguard.session import RunSession
 
@@ -64,11 +67,12 @@ def _warn(config: pytest.Config, text: str) -> None:
 
 
 def _values(config: pytest.Config) -> dict[str, Any]:
-    """Each option's value: the command line's, else the ini file's."""
+    """Each option's value: the command line's, else the environment's, else the ini file's."""
     values: dict[str, Any] = {}
     for option in OPTIONS:
         given = getattr(config.option, option.ini, None)
-        values[option.ini] = config.getini(option.ini) if given is None else given
+        told = os.environ.get(option.env) if option.env and given is None else given
+        values[option.ini] = config.getini(option.ini) if told is None else told
     return values
 
 
@@ -159,9 +163,6 @@ class Runner:
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
         """Update baselines if asked, decide, and turn a clean exit into the gate's."""
-        from perfguard.report.making import make_all
-        from perfguard.report.source import Source
-
         if not self.session.builder.started:  # nothing was run: a collection error, or nothing collected
             self.session.abort()
             return
@@ -177,12 +178,25 @@ class Runner:
         except PerfguardError as error:
             session.exitstatus = self._failed(error)
             return
-        # A report that cannot be made is said and fails alone: the gate's decision, and the exit status, stand.
-        source = Source(run, self.session.timeline, config=self.config)
-        self.report.made, problems = make_all(self.session.settings.outputs, source)
-        self.report.problems += problems
+        try:
+            self.session.write_document(run)
+        except PerfguardError as error:  # what else was asked for may lie on another disk
+            status = session.exitstatus = self._failed(error)
+        self.report.kept = self.session.keep(run)
+        self._make_reports(run)
         if status == pytest.ExitCode.OK and run.gate is not None:
             session.exitstatus = run.gate.exit_status
+
+    def _make_reports(self, run: Run) -> None:
+        """Reports and exports. One that cannot be made is said and fails alone: the gate's exit status stands."""
+        from perfguard.report.making import make_all, with_trends
+        from perfguard.report.source import Source
+
+        chosen, source = self.session.settings, Source(run, self.session.timeline, config=self.config)
+        with contextlib.suppress(PerfguardError):  # a history that fails has said so when the run was stored
+            source = with_trends(source, chosen.outputs, chosen.history)
+        self.report.made, problems = make_all(chosen.outputs, source)
+        self.report.problems += problems
 
     def _failed(self, error: PerfguardError) -> int:
         self.report.problems.append(str(error))

@@ -13,13 +13,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from time import perf_counter_ns
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from perfguard import baselines, document
 from perfguard.baselines.machine import commit_info, describe, machine_class
 from perfguard.case_run import CaseRun
 from perfguard.document import Case, Gate, Metric, Run, Status
-from perfguard.errors import BaselineError
+from perfguard.errors import BaselineError, OptionError
 from perfguard.events import EventStream
 from perfguard.events.fold import RunBuilder
 from perfguard.gate import Judge, Policy, decide
@@ -30,6 +30,10 @@ from perfguard.options import DEFAULT_LIVE, Settings
 from perfguard.report.files import write_whole
 from perfguard.report.timeline import Timeline
 from perfguard.units import parse_limit
+
+if TYPE_CHECKING:
+    from perfguard.baselines import Baselines
+    from perfguard.history.keeping import Kept
 
 
 @dataclass(frozen=True)
@@ -48,13 +52,14 @@ class RunSession:
 
     def __init__(self, settings: Settings, root: Path, warn: Callable[[str], None]) -> None:
         self.settings = settings
+        self.root = root
         self.warn = warn
         self.policy = Policy(settings.alpha, parse_fail_on(settings.fail_on), settings.strict)
         self.plan = PROFILES[settings.profile].with_budget(settings.case_seconds)
         self.machine = {**describe()}
         self.machine["class"] = machine_class(self.machine)
         self.commit = dict(commit_info(root, aside=settings.baselines))
-        self.baselines = baselines.load(settings.baselines, self.machine["class"])
+        self.baselines = self._load_baselines()
         self.judge: Judge  # from `start` on: it learns from the baselines of the cases that run
         self.stream = EventStream(new_run_id(), on_problem=warn)
         self.builder = RunBuilder()
@@ -133,23 +138,45 @@ class RunSession:
         return self.builder.case(case_id)
 
     def finish(self, exit_status: int, interrupted: bool = False) -> Run:
-        """The run is over: decide, write what was asked for, close the stream; returns the document."""
+        """The run is over: decide, close the stream; returns the document."""
         try:
             gate = self._decide(exit_status, interrupted)
             self.stream.emit("gate", **asdict(gate))
             self.stream.emit("run_finished", finished=now_iso(), exit_status=gate.exit_status)
         finally:
             self.stream.close()
-        run = self.builder.run()
+        return self.builder.run()
+
+    def write_document(self, run: Run) -> None:
+        """Write the run document where `--perfguard-json` says. Raises `DocumentError` if it cannot be written."""
         if self.settings.json is not None:
             write_json(self.settings.json, run)
-        return run
+
+    def keep(self, run: Run) -> Kept | None:
+        """Store the run in the history, if there is one; what became of it. Never raises: the run is decided."""
+        if self.settings.history is None:
+            return None
+        from perfguard.history.keeping import keep
+
+        samples = self.settings.history_samples
+        return keep(run, self.settings.history, self.root, self.settings.json, samples=samples)
 
     def update_baselines(self) -> list[Path]:
         """Add this run's figures to the baselines; the files written."""
         return baselines.update(self.settings.baselines, self.builder.run())
 
     # -- inner
+
+    def _load_baselines(self) -> Baselines:
+        wanted = self.settings.history_baselines
+        if wanted is None:
+            return baselines.load(self.settings.baselines, self.machine["class"])
+        if self.settings.history is None:
+            raise OptionError("--perfguard-baselines", f"{wanted} needs a history", "--perfguard-history names one")
+        from perfguard.history import open_history
+
+        with open_history(self.settings.history, create=False) as history:
+            return history.baselines(wanted, self.machine["class"])
 
     def _looks_slower(self, case_id: str, metric: Metric) -> bool:
         if self.settings.update:

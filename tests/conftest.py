@@ -10,6 +10,9 @@ from hypothesis import settings
 settings.register_profile("perfguard", deadline=None, derandomize=bool(os.environ.get("CI")))
 settings.load_profile("perfguard")
 
+# Runs inside of tests store nothing unless the test asks for it.
+os.environ["PERFGUARD_HISTORY"] = "off"
+
 # A shell starts background jobs with SIGINT ignored, and children inherit that: Ctrl-C could not be tested there.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)

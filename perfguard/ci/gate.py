@@ -21,8 +21,7 @@ from perfguard.document import Run
 from perfguard.duet.worktree import git, top_of
 from perfguard.errors import PerfguardError
 from perfguard.gate.policy import parse_fail_on
-from perfguard.options import OPTIONS
-from perfguard.report.exports import KINDS, Output
+from perfguard.report.exports import Output
 from perfguard.report.lines import WORST_FIRST, worst_verdict
 from perfguard.report.making import make_all
 from perfguard.report.reading import read
@@ -101,9 +100,7 @@ def command(wishes: Wishes, base: Base | None, folder: Path, *, on_main: bool) -
         "json": str(folder / artifact.DOCUMENT),
         "record": str(folder / artifact.RECORDING),
     }
-    known = {option.flag for option in OPTIONS}
     options = [f"--perfguard-{name}={value}" for name, value in named.items() if value]
-    options = [option for option in options if option.partition("=")[0] in known]
     return [wishes.python, "-m", "pytest", "--perfguard", *options, *wishes.pytest_arguments, *wishes.paths]
 
 
@@ -197,12 +194,12 @@ def _tell(told: Told, folder: Path, environ: Mapping[str, str]) -> None:
 
 def _reported(folder: Path) -> tuple[str, ...]:
     """Write the reports; what went wrong with any, which is no reason to fail the gate."""
-    recording, wanted = folder / artifact.RECORDING, {kind: name for kind, name in REPORTS.items() if kind in KINDS}
+    recording = folder / artifact.RECORDING
     try:
         source = read(recording if recording.exists() else folder / artifact.DOCUMENT)
     except PerfguardError as error:
         return (str(error),)
-    _, problems = make_all([Output(kind, folder / name) for kind, name in wanted.items()], source)
+    _, problems = make_all([Output(kind, folder / name) for kind, name in REPORTS.items()], source)
     return tuple(problems)
 
 

@@ -36,6 +36,8 @@ def run_shown(command: Sequence[str], environment: Mapping[str, str], timeout_s:
         status, late = -1, f"\nstill running after {timeout_s:.0f} s, and ended\n"
     finally:
         end(process)
+        with contextlib.suppress(ProcessLookupError):  # what it left running, which would keep our pipe open
+            os.killpg(process.pid, signal.SIGKILL)
         tail.finish()
     return status, tail.text + late
 
@@ -74,9 +76,14 @@ class _Tail:
             self._pipe.close()
 
     def _read(self) -> None:
+        listening = True
         for line in iter(lambda: self._pipe.readline(65_536), b""):
-            self._out.write(line.decode(errors="replace"))
-            self._out.flush()
             self._kept += line
+            try:
+                if listening:
+                    self._out.write(line.decode(errors="replace"))
+                    self._out.flush()
+            except (OSError, ValueError):  # whoever read us has gone; the command may go on talking
+                listening = False
             if len(self._kept) > 4 * TAIL_BYTES:
                 del self._kept[:-TAIL_BYTES]

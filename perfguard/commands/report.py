@@ -45,6 +45,7 @@ def add_parser(verbs: Any) -> None:
         dest="reports",
         help="what to write where; `-` is stdout; may be given again",
     )
+    parser.add_argument("--history", metavar="PATH|URL", help="a history: html then shows the trends of what is gated")
     parser.set_defaults(run=run)
 
 
@@ -52,11 +53,11 @@ def run(options: argparse.Namespace) -> int:
     """Write the reports; 0, or 4 if one failed."""
     from perfguard.errors import ReportError
     from perfguard.report.exports import STDOUT, Output, parse_outputs
-    from perfguard.report.making import make_all
+    from perfguard.report.making import make_all, with_trends
     from perfguard.report.reading import read
 
     outputs = parse_outputs(options.reports, Path.cwd(), "--report", stdout=True)
-    source = read(options.run_file)
+    source = with_trends(read(options.run_file), outputs, options.history)
     _, problems = make_all(outputs or (Output("terminal", STDOUT),), source)
     for problem in problems:
         print(f"perfguard: error: {problem}", file=sys.stderr)

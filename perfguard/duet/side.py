@@ -240,7 +240,7 @@ def _options(given: Sequence[str], targets: set[str]) -> list[str]:
 def _perfguard_values() -> frozenset[str]:
     from perfguard.options import OPTIONS
 
-    return frozenset(option.flag for option in OPTIONS if option.kind == "text")
+    return frozenset(option.flag for option in OPTIONS if option.kind in ("text", "many"))
 
 
 _PERFGUARD_VALUES = _perfguard_values()

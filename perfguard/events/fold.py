@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from perfguard import document
 from perfguard.document import Case, Gate, Metric, Noise, Run
-from perfguard.events.schema import Event
+from perfguard.events.schema import KINDS, Event
 
 if TYPE_CHECKING:
     from perfguard.events.rounds import Item
@@ -36,7 +36,7 @@ class RunBuilder:
 
     def apply(self, event: Event) -> None:
         """Take one validated event in."""
-        handler = getattr(self, f"_{event['kind']}", None)
+        handler = getattr(self, f"_{event['kind']}", None) if event["kind"] in KINDS else None
         if handler is not None:
             handler(event)
 

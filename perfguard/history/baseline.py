@@ -6,10 +6,8 @@ one process run. Duets and runs of changed files are left out.
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
@@ -17,32 +15,10 @@ from sqlalchemy.engine import Connection
 
 from perfguard.baselines.model import UNACCOUNTED, BaselineMetric, Baselines, MetricKey, ProcessRun, rfc3339
 from perfguard.document import PORTABLE_KINDS
-from perfguard.errors import OptionError
 from perfguard.history import reading, schema
+from perfguard.history.ranges import HistoryRange
 
-PREFIX = "history:"
-MOST_RUNS = 10_000
 _SHORT_ID = 10
-_FORM = re.compile(r"history:(?P<branch>[^\s@]*)@last-(?P<last>[1-9][0-9]{0,4})")
-
-
-@dataclass(frozen=True, slots=True)
-class HistoryRange:
-    """The last `last` runs of `branch` ("": the main line), on each machine class."""
-
-    branch: str
-    last: int
-
-    def __str__(self) -> str:
-        return f"{PREFIX}{self.branch}@last-{self.last}"
-
-
-def parse_range(text: str, option: str = "--perfguard-baselines") -> HistoryRange:
-    """`history:main@last-20` as a `HistoryRange`. Raises `OptionError` naming the option."""
-    match = _FORM.fullmatch(text)
-    if match is None or int(match["last"]) > MOST_RUNS:
-        raise OptionError(option, f"{text!r} is no range of a history", f"write {PREFIX}main@last-20")
-    return HistoryRange(match["branch"], int(match["last"]))
 
 
 def baselines(connection: Connection, wanted: HistoryRange, machine_class: str) -> Baselines:
@@ -130,9 +106,9 @@ def _phases(connection: Connection, numbers: Sequence[int]) -> dict[tuple[int, i
     )
     for row in connection.execute(query):
         found[row.case_id, row.run_id][row.path] = row.median_s
-    query = sa.select(case_run.c.case_id, case_run.c.run_id, case_run.c.unaccounted_median_s).where(
+    rest = sa.select(case_run.c.case_id, case_run.c.run_id, case_run.c.unaccounted_median_s).where(
         case_run.c.run_id.in_(numbers), case_run.c.unaccounted_median_s.is_not(None)
     )
-    for row in connection.execute(query):
-        found[row.case_id, row.run_id][UNACCOUNTED] = row.unaccounted_median_s
+    for case_id, run_id, unaccounted_s in connection.execute(rest):
+        found[case_id, run_id][UNACCOUNTED] = unaccounted_s
     return dict(found)

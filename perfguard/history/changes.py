@@ -18,13 +18,12 @@ import numpy.typing as npt
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from perfguard.document import EXACT_KINDS
 from perfguard.history import reading, schema
 from perfguard.history.model import ChangePoint
 from perfguard.stats import steps
 from perfguard.stats.change import SLOPE, SLOPE_SD
 
-ALPHA = 0.05
-SMALLEST = 0.01
 # Series read at once: a thousand runs of each are 80 MB.
 BATCH = 2000
 BEYOND = 1e9  # a ratio to zero: JSON has no infinity
@@ -59,8 +58,8 @@ def find_changes(
 ) -> Iterator[ChangePoint]:
     """The change points of `series` (rows of `reading.series_where`) over `runs` (rows in commit order)."""
     rank = np.full(max((row.id for row in runs), default=0) + 1, -1)
-    for place, row in enumerate(runs):
-        rank[row.id] = place
+    for index, row in enumerate(runs):
+        rank[row.id] = index
     by_id = {row.id: row for row in series}
     for batch in _batches(sorted(by_id)):
         figures = _figures(connection, batch[0], batch[-1])
@@ -116,7 +115,6 @@ def levels(kind: str, median: Array, fastest: Array, reference: Array) -> tuple[
     z = np.log(reference)
     dy, dz = np.diff(y), np.diff(z)
     usual = float(np.median(np.abs(dy))) * 1.4826
-    dy = np.clip(dy, -3 * usual, 3 * usual)
     ridge = (usual / SLOPE_SD) ** 2 + 1e-18
     slope = float((dy * dz).sum() + ridge * SLOPE) / (float((dz**2).sum()) + ridge)
     return y - slope * (z - z.mean()), 0.0
@@ -127,7 +125,8 @@ def _of_series(
 ) -> Iterator[ChangePoint]:
     median = figures.median[rows]
     values, divisor = levels(series.kind, median, figures.fastest[rows], figures.reference[rows])
-    found = steps.find_steps(values, alpha=alpha, smallest=smallest)
+    # An exact figure has no noise to hide in: one more byte is a change.
+    found = steps.find_steps(values, alpha=alpha, smallest=0.0 if series.kind in EXACT_KINDS else smallest)
     for index, step in enumerate(found):
         left = found[index - 1].at if index else 0
         right = found[index + 1].at if index + 1 < len(found) else len(runs)

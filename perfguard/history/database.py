@@ -18,13 +18,14 @@ from sqlalchemy.engine import URL, Connection, Engine, make_url
 
 from perfguard.errors import HistoryError
 from perfguard.history.ignored import ignore
+from perfguard.history.schema import VERSION_TABLE, metadata
 
 CONNECT_TIMEOUT_S = 10
 LOCK_TIMEOUT_S = 60.0
 SQLITE, POSTGRES = "sqlite", "postgresql"
 # The newest revision under migrations/versions. Opening a database that has it imports no Alembic.
 HEAD = "0001"
-_VERSION = sa.table("alembic_version", sa.column("version_num"))
+_VERSION = sa.table(VERSION_TABLE, sa.column("version_num"))
 _MIGRATIONS = Path(__file__).parent / "migrations"
 # Names our advisory lock in a database that others use too: "perfguar" as a number.
 _LOCK = 0x7065726667756172
@@ -89,7 +90,8 @@ class Database:
     @contextlib.contextmanager
     def reading(self) -> Iterator[Connection]:
         """A transaction that sees one state of the database. Raises `HistoryError`."""
-        with self.errors(), self.engine.connect() as connection, connection.begin():
+        reader = self.engine if self.is_sqlite else self.engine.execution_options(isolation_level="REPEATABLE READ")
+        with self.errors(), reader.connect() as connection, connection.begin():
             yield connection
 
     @contextlib.contextmanager
@@ -210,8 +212,8 @@ def _version(connection: Connection) -> str | None:
     name = shown_url(connection.engine.url)
     tables = set(sa.inspect(connection).get_table_names())
     if _VERSION.name not in tables:
-        if tables & {"process_run", "test_case"} or (tables and connection.dialect.name == SQLITE):
-            raise HistoryError(name, "is a database of something else", "name another file")
+        if tables & set(metadata.tables) or (tables and connection.dialect.name == SQLITE):
+            raise HistoryError(name, "is a database of something else", "name another one")
         return None
     found = connection.execute(sa.select(_VERSION.c.version_num)).scalars().all()
     known = {path.stem.partition("_")[0] for path in (_MIGRATIONS / "versions").glob("[0-9]*.py")}

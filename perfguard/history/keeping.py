@@ -1,11 +1,11 @@
-"""What the plugin does with a finished run: into the history, or else onto the disk with a word on how to load it later.
+"""What the plugin does with a finished run: into the history, or else onto the disk, with how to load it later.
 
 Nothing here may fail a run: its figures are decided, and a database is not worth losing them for.
 """
 
 from __future__ import annotations
 
-import importlib.util
+import importlib.metadata
 import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,14 +26,25 @@ class Kept:
     history: str = ""
     problem: str = ""
 
+    def told(self, cwd: Path) -> str:
+        """In words, with a path below `cwd` as it is from there."""
+        if self.problem:
+            return self.problem
+        home = Path(self.history)
+        return f"stored in {home.relative_to(cwd) if home.is_relative_to(cwd) else self.history}"
+
 
 def installed() -> bool:
-    """Whether the extra `history` is installed. Imports nothing."""
-    return all(importlib.util.find_spec(name) is not None for name in ("sqlalchemy", "alembic"))
+    """Whether what the extra `history` needs is installed, at versions that serve. Imports none of it."""
+    try:
+        versions = [importlib.metadata.version(name) for name in ("sqlalchemy", "alembic")]
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return int(versions[0].partition(".")[0]) >= 2
 
 
 def keep(run: Run, target: str | Path, root: Path, document: Path | None, *, samples: bool = True) -> Kept:
-    """Store `run`; if that fails, leave its document on disk and say where. `document` is where it is already, if it is."""
+    """Store `run`; if that fails, leave its document on disk and say where. `document`: where it is, if it is there."""
     from perfguard.history import graph
 
     placed = replace(run, commit=graph.placed(run.commit, root))

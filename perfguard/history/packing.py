@@ -37,6 +37,6 @@ def unpack(packed: bytes) -> npt.NDArray[np.float64]:
         planes = inflater.decompress(packed[_HEADER:], 8 * count + 1)
     except zlib.error as error:
         raise HistoryError("samples", f"are damaged: {error}") from error
-    if len(planes) != 8 * count:
-        raise HistoryError("samples", f"are damaged: {len(planes)} bytes instead of {8 * count}")
+    if len(planes) != 8 * count or not inflater.eof:
+        raise HistoryError("samples", f"are damaged: {len(planes)} bytes where {8 * count} should be, or no end")
     return np.frombuffer(planes, np.uint8).reshape(8, count).T.copy().view("<f8").reshape(count)

@@ -1,4 +1,4 @@
-"""A trend in a terminal: braille dots, eight to a character cell, with the steps marked below. Pure text in, text out."""
+"""A trend in a terminal: braille dots, eight to a character cell, with the steps marked below. Nothing is printed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _BRAILLE = 0x2800
 _BITS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
 _ROWS, _COLUMNS = 4, 2
 # How far, in widths of the middle nine tenths, points may lie out before they are drawn at the edge.
-_REACH = 1.5
+_REACH = 0.5
 
 
 def plot(
@@ -23,16 +23,14 @@ def plot(
 ) -> str:
     """The trend as `height` lines of at most `width` columns, with an axis and a mark under each step.
 
-    Points that lie far outside are drawn at the edge, so that one outlier does not flatten the rest. Empty for no points.
+    Points that lie far outside are drawn at the edge, so that one outlier does not flatten the rest. "" for no points.
     """
     values = [point.value for point in trend.points]
     if not values:
         return ""
     low, high = _limits(values)
-    ticks = {
-        row: format_value(high - (high - low) * row / (height - 1), trend.unit, trend.kind) for row in (0, height - 1)
-    }
-    ticks[height // 2] = format_value(high - (high - low) * (height // 2) / (height - 1), trend.unit, trend.kind)
+    shown = {row: high - (high - low) * row / (height - 1) for row in (0, height // 2, height - 1)}
+    ticks = {row: format_value(value, trend.unit, trend.kind) for row, value in shown.items()}
     margin = max(map(len, ticks.values())) + 1
     columns = max(NARROWEST, width - margin - 1)
     columns = min(columns, max(NARROWEST, len(values)))

@@ -112,7 +112,8 @@ def samples(connection: Connection, case: str, metric: str, run_id: str) -> byte
             sa.or_(_case.c.key == case, _case.c.node_id == case), _series.c.metric == metric, _run.c.run_id == run_id
         )
     )
-    return connection.execute(query).scalars().first()
+    found = connection.execute(query).scalars().first()
+    return None if found is None else bytes(found)
 
 
 def latest(connection: Connection, series: Sequence[Any]) -> Any | None:
@@ -168,7 +169,7 @@ def _point(row: Any) -> TrendPoint:
         n=row.n,
         fastest=row.fastest,
         reference_s=row.reference_s,
-        verdict=None if row.verdict is None else VERDICTS[row.verdict - 1],  # type: ignore[arg-type]
+        verdict=None if row.verdict is None else VERDICTS[row.verdict - 1],
     )
 
 

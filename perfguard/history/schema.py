@@ -23,10 +23,12 @@ VERDICT_CODES = {verdict: code for code, verdict in enumerate(VERDICTS, start=1)
 assert VERDICTS == ("faster", "same", "slower", "noisy", "new", "missing", "broken"), "stored codes would change"
 
 metadata = sa.MetaData()
+# Of its own name: a team's database may have migrations of something else, too.
+VERSION_TABLE = "perfguard_version"
 
 _Json = sa.JSON().with_variant(JSONB(), "postgresql")
 # Four bytes in PostgreSQL hold the 6 significant digits that are kept of a measured figure.
-_Measured = sa.REAL()
+_Measured: sa.REAL[float] = sa.REAL()
 
 
 class Moment(sa.types.TypeDecorator[dt.datetime]):

@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from perfguard.errors import HistoryError
+from perfguard.history.limits import ALPHA, SMALLEST
 from perfguard.history.model import ChangePoint, Series, StoredRun, Trend
 
 try:
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
     from perfguard.baselines import Baselines
     from perfguard.document import Run
-    from perfguard.history.baseline import HistoryRange
+    from perfguard.history.ranges import HistoryRange
 
 
 def open_history(target: str | Path, *, create: bool = True) -> History:
@@ -112,8 +113,8 @@ class History:
         machine_class: str | None = None,
         branch: str | None = None,
         gated: bool = True,
-        alpha: float = changes.ALPHA,
-        smallest: float = changes.SMALLEST,
+        alpha: float = ALPHA,
+        smallest: float = SMALLEST,
         false_share: float | None = None,
     ) -> tuple[ChangePoint, ...]:
         """The change points of all gated series (or all), or of a case, a metric, a machine class; newest first.

@@ -160,8 +160,7 @@ def _series(connection: Connection, run: Run, cases: Mapping[tuple[str, str], in
     wanted: dict[SeriesKey, Metric] = {}
     for case in run.cases:
         for m in measured_metrics(case):
-            key = (cases[_case_key(case)], text(m.name), machine_class, text(m.unit), m.direction, m.kind)
-            wanted[key] = m
+            wanted[cases[_case_key(case)], text(m.name), machine_class, text(m.unit), m.direction, m.kind] = m
     known: dict[SeriesKey, Any] = {}
 
     def look(case_ids: Iterable[int]) -> None:

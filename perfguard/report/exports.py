@@ -25,7 +25,7 @@ class Kind:
 
     `maker` takes a `perfguard.report.source.Source` and gives the file as text or bytes. `needs` are the modules beyond
     perfguard's own dependencies, which the extra `extra` brings. With `sender`, PATH may be an http(s) address:
-    it takes the source and the address.
+    it takes the source and the address. `trends`: whether it shows those of the history.
     """
 
     summary: str
@@ -33,12 +33,13 @@ class Kind:
     needs: tuple[str, ...] = ()
     extra: str = ""
     sender: str = ""
+    trends: bool = False
 
 
 REPORTS: Mapping[str, Kind] = {
     "terminal": Kind("what the terminal shows at the end, as text", "perfguard.report.text:report"),
     "markdown": Kind("for a pull request or a job summary", "perfguard.report.markdown:report"),
-    "html": Kind("one page that needs nothing else, for a browser", "perfguard.report.html:report"),
+    "html": Kind("one page that needs nothing else, for a browser", "perfguard.report.html:report", trends=True),
     "json": Kind("the run document, as --perfguard-json writes it", "perfguard.report.rundocument:report"),
     "junit": Kind("JUnit XML, for a CI server's test results", "perfguard.report.junit:report"),
 }

@@ -7,7 +7,16 @@ from typing import NamedTuple
 
 from perfguard.document import Account, Case, Gate, Metric, PhaseChange, Run
 from perfguard.gate.judge import MAIN_METRIC
-from perfguard.report.words import GLYPHS, account_line, change_line, figure, phase_change_line
+from perfguard.report.words import (
+    GLYPHS,
+    account_line,
+    again,
+    change_line,
+    evidence,
+    figure,
+    is_paired,
+    phase_change_line,
+)
 from perfguard.units import format_change, format_value
 
 COLOURS: Mapping[str, Mapping[str, bool]] = {
@@ -112,7 +121,7 @@ def _alarm(case: Case, metric: Metric) -> Iterator[Line]:
     if metric.change is not None:
         for phase in leading(metric.change.phases):
             yield Line(f"    {phase_change_line(phase)}")
-    yield Line(f"    again: pytest --perfguard '{case.id}'", {"light": True})
+    yield Line(f"    again: {again([case.id], [metric])}", {"light": True})
 
 
 def _noisy(run: Run) -> Iterator[Line]:
@@ -126,18 +135,12 @@ def _noisy(run: Run) -> Iterator[Line]:
             low, high = metric.change.ci
             change = f"{format_change(metric.change.ratio)} [{format_change(low)}, {format_change(high)}], "
         yield Line(
-            f"    {case.key.split('::')[-1]} {metric.name}: {change}limit {metric.limit:.0%}, {process_runs(metric)}"
+            f"    {case.key.split('::')[-1]} {metric.name}: {change}limit {metric.limit:.0%}, {evidence(metric)}"
         )
     if len(noisy) > MOST_NOISY_SHOWN:
         yield Line(f"    and {len(noisy) - MOST_NOISY_SHOWN} more (--perfguard-json has all)")
-    if any(m.baseline is not None and m.baseline.process_runs < 5 for _, m in noisy):
+    if any(m.baseline is not None and m.baseline.process_runs < 5 and not is_paired(m) for _, m in noisy):
         yield Line("    more process runs in the baseline would narrow it: run --perfguard-update a few times")
-
-
-def process_runs(metric: Metric) -> str:
-    """`5 process runs in the baseline`."""
-    runs = 0 if metric.baseline is None else metric.baseline.process_runs
-    return f"{runs} process run{'s' if runs != 1 else ''} in the baseline"
 
 
 def _gate(gate: Gate) -> Line:

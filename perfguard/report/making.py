@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 from perfguard.errors import PerfguardError, ReportError
@@ -33,6 +34,18 @@ def make(output: Output, source: Source) -> None:
         sys.stdout.flush()
         sys.stdout.buffer.write(content)
         sys.stdout.buffer.flush()
+
+
+def with_trends(source: Source, outputs: Iterable[Output], history: str | Path | None) -> Source:
+    """The source with the trends of the history, if one of the outputs shows them and they can be read.
+
+    Raises `HistoryError` if they cannot.
+    """
+    if history is None or not any(KINDS[output.kind].trends for output in outputs):
+        return source
+    from perfguard.report.trends import trends_of
+
+    return replace(source, trends=trends_of(source.run, history))
 
 
 def make_all(outputs: Iterable[Output], source: Source) -> tuple[list[Output], list[str]]:

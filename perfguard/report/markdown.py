@@ -8,13 +8,12 @@ links, pings or formats.
 from __future__ import annotations
 
 import re
-import shlex
 from collections.abc import Iterable, Iterator, Sequence
 
 from perfguard.document import Case, Metric, Run
-from perfguard.report.lines import WORST_FIRST, first_line, leading, process_runs, tally, worst_verdict
+from perfguard.report.lines import WORST_FIRST, first_line, leading, tally, worst_verdict
 from perfguard.report.source import Source
-from perfguard.report.words import BASES, GLYPHS, account_line, figure, one_line, short_ids
+from perfguard.report.words import BASES, GLYPHS, account_line, again, evidence, figure, one_line, short_ids
 from perfguard.units import format_change, format_change_interval, format_value
 
 # GitHub refuses a comment of more than 65,536 characters; room is left for what a CI step adds.
@@ -129,9 +128,8 @@ def _machine_section(run: Run) -> str:
 
 
 def _again_section(run: Run) -> str:
-    worth = [case.id for case in run.cases if worst_verdict(case) in ("broken", "slower", "noisy")]
-    ids = [shlex.quote(one_line(case)) for case in worth[:5]]
-    command = " ".join(["pytest --perfguard", *ids])
+    worth = [case for case in run.cases if worst_verdict(case) in ("broken", "slower", "noisy")]
+    command = again([case.id for case in worth[:5]], (metric for case in run.cases for metric in case.metrics))
     return _folded("do it again", f"{_fence(command)}\n{command}\n{_fence(command)}")
 
 
@@ -171,7 +169,7 @@ def _row(case_name: str, metric: Metric) -> str:
             "exact"
             if exact
             else f"**{format_change(change.ratio)}** {format_change_interval(change.ci)}, limit {metric.limit:.0%}, "
-            + process_runs(metric).replace(" in the baseline", "")
+            + evidence(metric).removesuffix(" in the baseline")
             + BASES.get(change.basis, "")
         )
         phases = "<br>".join(

@@ -23,9 +23,10 @@ from opentelemetry.exporter.otlp.proto.common.metrics_encoder import encode_metr
 from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.sdk.metrics import export as otel
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import IdGenerator, ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExportResult
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.sdk.trace.id_generator import IdGenerator
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import Span, Status, StatusCode
@@ -97,7 +98,7 @@ def send(source: Source, url: str) -> None:
             if to_metrics.export(metrics_of(source.run)) is not otel.MetricExportResult.SUCCESS:
                 raise ReportError(f"otlp={url}", f"did not take the metrics{heard}", "does it take metrics?")
         finally:
-            to_traces.shutdown()
+            to_traces.shutdown()  # type: ignore[no-untyped-call]  # it says nothing of what it returns
             to_metrics.shutdown()
 
 

@@ -34,8 +34,11 @@ def _replayed(path: Path) -> Source:
     for event in Replay(path):
         if builder.started and event["run"] != builder.run_id:
             continue  # another run's: a recording holds one
-        builder.apply(event)
-        timeline.apply(event)
+        try:
+            builder.apply(event)
+            timeline.apply(event)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise DocumentError(str(path), f"a {event['kind']} event makes no sense: {error!r}") from error
     if not builder.started:
         raise DocumentError(str(path), "holds no run: it was cut off before its first event")
     return Source(builder.run(), timeline)

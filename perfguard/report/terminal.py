@@ -17,6 +17,7 @@ from perfguard.report.exports import Output
 from perfguard.report.lines import alarm_lines, case_lines, end_lines
 
 if TYPE_CHECKING:
+    from perfguard.history.keeping import Kept
     from perfguard.session import RunSession
 
 PROGRESS_EVERY_NS = 200_000_000
@@ -36,6 +37,7 @@ class TerminalReport:
         self.written: Sequence[Path] = ()
         self.made: Sequence[Output] = ()
         self.problems: list[str] = []
+        self.kept: Kept | None = None
         self._done = 0
         self._running = ""
         self._progress_due_ns = 0
@@ -69,11 +71,13 @@ class TerminalReport:
         if other := settings.against or settings.against_path:
             self._line(f"duet: against {other}, in turn over several process restarts, {confidence}")
             return
-        folder = _shown(settings.baselines)
+        folder = str(settings.history_baselines or _shown(settings.baselines))
         if compared := session.judge.tests:
             self._line(f"baselines: {folder}: {compared} gated metrics to compare, {confidence}")
         else:
             self._line(f"baselines: none for these cases in {folder} (--perfguard-update writes them)")
+        if settings.history_baselines is not None:
+            return
         if not any(metric.kind == "time" for metric in session.baselines.metrics.values()):
             for name, differing in class_differences(settings.baselines, session.machine).items():
                 self._line(f"absolute times are not compared with {name}: {', '.join(differing)}", yellow=True)
@@ -106,13 +110,18 @@ class TerminalReport:
         for path in self.written:
             self._line(f"baseline written: {_shown(path)}")
         settings = self.session.settings
-        for what, path in (("run document", settings.json), ("recording", settings.record)):
-            if path is not None:
-                self._line(f"{what}: {_shown(path)}")
+        for what, file in (("run document", settings.json), ("recording", settings.record)):
+            if file is not None:
+                self._line(f"{what}: {_shown(file)}")
         for output in self.made:
             self._line(f"{output.kind}: {_shown(output.target)}")
+        self._history()
         for line in end_lines(self.run):
             self._line(line.text, **line.markup)
+
+    def _history(self) -> None:
+        if self.kept is not None:
+            self._line(f"history: {self.kept.told(Path.cwd())}", yellow=bool(self.kept.problem))
 
     def _progress(self, event: Event) -> None:
         """On a terminal: what the running case is doing, rewritten in place a few times a second."""

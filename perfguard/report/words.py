@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from perfguard.document import Account, Metric, PhaseChange, Run
 from perfguard.units import format_change, format_value
@@ -11,6 +13,9 @@ from perfguard.units import format_change, format_value
 # A verdict is always a glyph and a word: neither colour nor shape alone.
 GLYPHS = {"slower": "▲", "faster": "▼", "same": "=", "noisy": "?", "new": "+", "missing": "-", "broken": "!"}
 
+# The basis of a duet's changes, and its other side as that names it: `main (c0ffee1)`, or a folder.
+PAIRS = "pairs"
+_REVISION = re.compile(r"(.+) \([0-9a-f]{7,}\)", re.DOTALL)
 # What was compared, where it was not the medians that are shown.
 BASES = {
     "fastest": " (fastest rounds compared)",
@@ -41,8 +46,22 @@ def change_line(metric: Metric) -> str:
     return (
         f"{metric.name}: {before} -> {now}, {format_change(metric.change.ratio)} "
         f"[{format_change(low)}, {format_change(high)}], limit {metric.limit:.0%}, "
-        f"{metric.baseline.process_runs} process runs in the baseline{BASES.get(metric.change.basis, '')}"
+        f"{evidence(metric)}{BASES.get(metric.change.basis, '')}"
     )
+
+
+def evidence(metric: Metric) -> str:
+    """What a change rests on: `5 process runs in the baseline`, or in a duet `12 restarts a side`."""
+    runs = 0 if metric.baseline is None else metric.baseline.process_runs
+    plural = "" if runs == 1 else "s"
+    if is_paired(metric):
+        return f"{runs} restart{plural} a side"
+    return f"{runs} process run{plural} in the baseline"
+
+
+def is_paired(metric: Metric) -> bool:
+    """Whether the metric was compared in a duet."""
+    return metric.change is not None and metric.change.basis == PAIRS
 
 
 def phase_change_line(phase: PhaseChange) -> str:
@@ -62,6 +81,17 @@ def account_line(account: Account, most: int = 6) -> str:
     if len(account.phases) > most:
         parts.append(f"{len(account.phases) - most} more {sum(p.self_s for p in account.phases[most:]) / wall:.0%}")
     return " · ".join([*parts, f"unaccounted {account.unaccounted_s / wall:.1%}"])
+
+
+def again(case_ids: Sequence[str], metrics: Iterable[Metric] = ()) -> str:
+    """The command that measures these cases again, against the same other side where `metrics` were of a duet."""
+    pairs = (metric.baseline for metric in metrics if metric.baseline is not None and is_paired(metric))
+    options = ["--perfguard"]
+    if (other := next(pairs, None)) is not None:
+        revision = _REVISION.fullmatch(other.source)
+        option = f"--perfguard-against={revision[1]}" if revision else f"--perfguard-against-path={other.source}"
+        options.append(shlex.quote(one_line(option)))
+    return " ".join(["pytest", *options, *(shlex.quote(one_line(case)) for case in case_ids)])
 
 
 def short_ids(run: Run) -> Mapping[str, str]:

@@ -15,7 +15,7 @@ from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import stdtr, stdtrit
+from scipy.special import chdtr, chdtri, stdtr, stdtrit
 
 Array = npt.NDArray[np.float64]
 
@@ -24,11 +24,12 @@ FEWEST = 2 * SHORTEST
 CLIP = 3.0  # a point counts as at most so many sigma away from the median of its neighbourhood
 NEIGHBOURS = 7
 # How many independent looks a point of the scan is worth: fitted to series without a step (docs/history.md).
-LOOKS = 0.3
+LOOKS = 0.2
 INTERVAL = 0.95
 LOCATION = 0.99
 PRIOR_POINTS = 20.0  # how many points the whole series' noise is worth where a window has noise of its own
 DEGREES_PER_POINT = 0.4  # what an estimate of noise from differences is worth, beside one that knows the levels
+STEPS_FORGIVEN = 2  # whose differences are kept out of the noise, and one more for each 200 points
 _TINY = 1e-9
 _LAGS = np.arange(1, 5)
 _RHOS = np.linspace(-0.2, 0.95, 116)
@@ -90,26 +91,42 @@ def find_steps(values: npt.ArrayLike, *, alpha: float = 0.01, smallest: float = 
 def noise_of(y: Array) -> Noise:
     """The noise of a series, shape (n,), n >= FEWEST, from the mean squares of differences k = 1 to 4 points apart.
 
-    For noise that keeps the share rho from point to point these are 2 sigma^2 (1 - rho^k); rho is the best fit. Large
-    differences count as 4 sigma, so that steps and outliers add little. Half a standard error is added to rho: taking
-    slow noise for white is what makes false alarms.
+    For noise that keeps the share rho from point to point these are 2 sigma^2 (1 - rho^k); rho is the best fit. The
+    largest differences are left out, and none counts as more than 4 sigma, so that steps and outliers add little. Half
+    a standard error is added to rho: taking slow noise for white is what makes false alarms.
     """
-    differences = [y[lag:] - y[:-lag] for lag in _LAGS]
-    first = np.abs(differences[0])
-    usual = max(1.4826 * float(np.median(first)), float(np.quantile(first, 0.9)) / 1.645)
-    usual = max(usual, _TINY * max(1.0, float(np.abs(y).max())))
-    usual = math.sqrt(float(np.mean(np.minimum(first, 3.5 * usual) ** 2))) or usual
+    squared = [(y[lag:] - y[:-lag]) ** 2 for lag in _LAGS]
+    floor = (_TINY * max(1.0, float(np.abs(y).max()))) ** 2
+    usual = max(1.4826**2 * float(np.median(squared[0])), float(np.quantile(squared[0], 0.9)) / 1.645**2, floor)
+    usual = max(_mean_square(squared[0], _forgiven(y.size, 1), 12.25 * usual), floor)
+    alike = _forgiven(y.size, int(_LAGS[-1]))  # from each lag as many, since only how they compare says what rho is
     squares = np.array(
         [
-            float(np.mean(np.minimum(np.abs(d), 4 * usual * reach) ** 2))
-            for d, reach in zip(differences, (1.0, 1.2, 1.3, 1.35), strict=True)
+            _mean_square(square, alike, 16 * usual * reach)
+            for square, reach in zip(squared, (1.0, 1.44, 1.69, 1.82), strict=True)
         ]
     )
     scale = squares @ _CURVES / (_CURVES**2).sum(axis=0)
     misfit = ((squares[:, None] - scale * _CURVES) ** 2).sum(axis=0)
     rho = min(max(float(_RHOS[misfit.argmin()]), 0.0) + 0.5 / math.sqrt(y.size), _MOST_RHO)
-    sigma = max(math.sqrt(squares[0] / (2 * (1 - rho))), _TINY * max(1.0, float(np.abs(y).max())))
+    sigma = math.sqrt(usual / (2 * (1 - rho)))
     return Noise(sigma, rho, max(2.0, DEGREES_PER_POINT * y.size))
+
+
+def _forgiven(points: int, lag: int) -> int:
+    """How many of the largest differences `lag` apart may be a step's: each step is in `lag` of them."""
+    return min(lag * (STEPS_FORGIVEN + points // 200), points // 4)
+
+
+def _mean_square(squares: Array, left_out: int, most: float) -> float:
+    """The mean of squared differences of normal noise, told without the `left_out` largest ones.
+
+    For normal noise the mean of the rest is smaller by a known factor. None counts as more than `most`.
+    """
+    kept = np.sort(squares)[: squares.size - left_out]
+    share = kept.size / squares.size
+    factor = float(chdtr(3, chdtri(1, 1 - share))) / share if left_out else 1.0
+    return float(np.minimum(kept, most).mean()) / factor
 
 
 def _clipped(y: Array, sigma: float) -> Array:
@@ -137,21 +154,21 @@ class _Scan:
         self.squares = np.concatenate([[0.0, 0.0], np.cumsum(squares)])
         self.spread = _spread_of_means(x.size, noise.rho)
 
-    def sd(self, start: npt.NDArray[np.intp], stop: npt.NDArray[np.intp]) -> Array:
-        """The noise of one point in the windows [start, stop): the series', or their own where that is more."""
-        points = stop - start
+    def variance(self, start: npt.NDArray[np.intp], stop: npt.NDArray[np.intp]) -> Array:
+        """The noise of one point in [start, stop), squared: the series', or their own where that is more."""
         own = self.squares[stop] - self.squares[start + 1]
-        variance = (PRIOR_POINTS * self.noise.sigma**2 + own) / (PRIOR_POINTS + points - 1)
-        return np.asarray(np.sqrt(np.maximum(variance, self.noise.sigma**2)))
+        variance = (PRIOR_POINTS * self.noise.sigma**2 + own) / (PRIOR_POINTS - 1 + stop - start)
+        return np.asarray(np.maximum(variance, self.noise.sigma**2))
 
     def differences(
         self, start: npt.NDArray[np.intp], at: npt.NDArray[np.intp], stop: npt.NDArray[np.intp]
     ) -> tuple[Array, Array]:
-        """Mean of [at, stop) minus mean of [start, at), and its standard error for noise of one sigma."""
+        """Mean of [at, stop) minus mean of [start, at), and its standard error; each side has its own noise."""
         left, right = at - start, stop - at
-        sums = self.sums
+        sums, spread = self.sums, self.spread
         size = (sums[stop] - sums[at]) / right - (sums[at] - sums[start]) / left
-        return np.asarray(size), np.asarray(np.sqrt(self.spread[left] + self.spread[right]))
+        error = self.variance(start, at) * spread[left] + self.variance(at, stop) * spread[right]
+        return np.asarray(size), np.asarray(np.sqrt(error))
 
     def windows(self) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp], npt.NDArray[np.intp], Array]:
         """Of each window of the scan: start, stop, its most likely step, and how many standard errors that has."""
@@ -162,17 +179,15 @@ class _Scan:
             size, error = self.differences(begin, begin + offsets, begin + length)
             scores = np.abs(size) / error
             best = scores.argmax(axis=1)
-            score = scores[np.arange(starts.size), best] / self.sd(starts, starts + length)
-            found.append((starts, starts + length, starts + offsets[best], score))
+            found.append((starts, starts + length, starts + offsets[best], scores[np.arange(starts.size), best]))
         begins, stops, places, scored = (np.concatenate(column) for column in zip(*found, strict=True))
         return begins, stops, places, scored
 
     def scores(self, start: int, stop: int) -> tuple[npt.NDArray[np.intp], Array]:
         """Each place of a step in [start, stop) with its score, signed; none if the window is too short."""
         at = np.arange(start + SHORTEST, stop - SHORTEST + 1)
-        ends = np.array([start]), np.array([stop])
-        size, error = self.differences(ends[0], at, ends[1])
-        return at, size / (error * self.sd(*ends))
+        size, error = self.differences(np.array([start]), at, np.array([stop]))
+        return at, size / error
 
 
 def _spread_of_means(points: int, rho: float) -> Array:
@@ -237,9 +252,8 @@ def _between(places: list[int], points: int) -> list[tuple[int, int, int]]:
 def _step(scan: _Scan, left: int, at: int, right: int) -> Step:
     """What is known of the step at a place between its neighbours."""
     noise = scan.noise
-    ends = np.array([left]), np.array([right])
-    difference, error = scan.differences(ends[0], np.array([at]), ends[1])
-    size, se = float(difference[0]), float(error[0] * scan.sd(*ends)[0])
+    difference, error = scan.differences(np.array([left]), np.array([at]), np.array([right]))
+    size, se = float(difference[0]), float(error[0])
     half = float(stdtrit(noise.degrees, 0.5 + INTERVAL / 2)) * se
     chance = min(1.0, 2 * LOOKS * scan.points * float(stdtr(noise.degrees, -abs(size) / se)))
     first, last = _range(scan, left, at, right)

@@ -9,7 +9,7 @@ from perfguard.report.html import charts
 from perfguard.report.html.svg import Markup, joined, tag
 from perfguard.report.lines import leading, worst_verdict, worth_showing
 from perfguard.report.timeline import TimedSpan
-from perfguard.report.words import BASES, GLYPHS, change_line, figure
+from perfguard.report.words import BASES, GLYPHS, change_line, evidence, figure
 from perfguard.units import format_change, format_change_interval, format_value
 
 MOST_METRICS = 12
@@ -77,7 +77,7 @@ def _metric(metric: Metric) -> Iterator[Markup]:
     if drawn is not None:
         legend = [tag("span", tag("span", class_="key"), f"now, {metric.n} samples")]
         if metric.baseline is not None:
-            runs = f"before, {metric.baseline.process_runs} process runs"
+            runs = f"before, {evidence(metric).removesuffix(' in the baseline')}"
             legend.append(tag("span", tag("span", class_="key before"), runs))
         pictures.append(tag("div", drawn, tag("p", *legend, class_="soft legend")))
     if pictures:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from perfguard.document import Account, Change, Metric
-from perfguard.report.html.svg import Markup, circle, joined, label, line, picture, polygon, polyline, rect
+from perfguard.report.html.svg import Markup, circle, label, line, picture, polygon, polyline, rect
 from perfguard.report.source import Trend
 from perfguard.report.timeline import TimedSpan, lanes
-from perfguard.report.words import one_line
+from perfguard.report.words import evidence, one_line
 from perfguard.units import format_change, format_value
 
 WIDTH, HEIGHT = 460, 170
@@ -48,7 +48,7 @@ def distribution(metric: Metric) -> Markup | None:
     told = f"{metric.name}: {len(now)} samples, median {shown}"
     if before and metric.baseline is not None:
         told += f"; before: median {format_value(metric.baseline.median, metric.unit, metric.kind)} of "
-        told += f"{metric.baseline.process_runs} process runs"
+        told += evidence(metric).removesuffix(" in the baseline")
     if beyond:
         parts.append(label(WIDTH - RIGHT, _y(0) - 6, f"{beyond} beyond the picture", "end", "small"))
     return picture(WIDTH, HEIGHT, told, parts, "chart")
@@ -228,8 +228,3 @@ def _dots(found: Trend, xs: Sequence[float], y: _Axis, kind: str) -> Iterable[Ma
 
 def _when(started: str) -> str:
     return one_line(started[:10])
-
-
-def stack(parts: Iterable[Markup | None]) -> Markup:
-    """Those pictures that there are, one after the other."""
-    return joined(part for part in parts if part is not None)

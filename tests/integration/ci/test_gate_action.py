@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from github_server import READS, WRITES, GitHub, serving
-from made_pull_request import PYTHON, Done, Job, Made, git, make, opened
+from made_pull_request import PYTHON, TOP, Done, Job, Made, git, make, opened
 
 COUNTS = "tests/perf/test_calls.py"
 
@@ -164,7 +165,17 @@ def test_the_main_branch_is_compared_with_baselines_and_proposes_new_ones(made: 
     git(checkout, "apply", "--check", str(patch))
     assert git(made.top, "diff", "--name-only", "main", "perfguard/baselines") == "baselines/portable/calls.toml"
     git(checkout, "apply", str(patch))
-    assert gate(job, 0, paths=COUNTS, history="off").outputs["verdict"] == "same"
+    again = gate(job, 0, paths=COUNTS, history=".perfguard/history.db")
+    assert again.outputs["verdict"] == "same"
+    told = subprocess.run(
+        [PYTHON, "-m", "perfguard.cli", "history", "runs", "--json"],
+        cwd=checkout,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert made.main in told.stdout
 
 
 def test_what_cannot_be_decided_says_so_in_summary_outputs_and_status(made: Made, tmp_path: Path) -> None:
@@ -180,6 +191,45 @@ def test_what_cannot_be_decided_says_so_in_summary_outputs_and_status(made: Made
     assert "no-such-branch" in wrong.summary
     (line,) = wrong.annotations()
     assert line.startswith("::error title=perfguard::the base 'no-such-branch'")
+
+
+def test_gitlab_s_template_runs_the_same_gate(made: Made, tmp_path: Path) -> None:
+    """Its script, on a merge request: the base that GitLab names, JUnit and code quality where it lists them."""
+    head = made.pull_request(6, calls=8)
+    checkout = made.checked_out(tmp_path / "work", "refs/pull/6/head")
+    job = yaml.safe_load((TOP / "docs/gitlab-ci.yml").read_text())["perfguard"]
+    bin_folder = tmp_path / "bin"
+    bin_folder.mkdir()
+    (bin_folder / "python").write_text(f'#!/bin/sh\nexec "{PYTHON}" "$@"\n')
+    (bin_folder / "python").chmod(0o755)
+    variables = {
+        **{name: str(value) for name, value in job["variables"].items()},
+        "PERFGUARD_PATHS": COUNTS,
+        "GITLAB_CI": "true",
+        "CI_DEFAULT_BRANCH": "main",
+        "CI_MERGE_REQUEST_IID": "6",
+        "CI_MERGE_REQUEST_DIFF_BASE_SHA": made.base,
+        "CI_MERGE_REQUEST_TARGET_BRANCH_NAME": "main",
+        "CI_COMMIT_SHA": head,
+        "PATH": f"{bin_folder}:/usr/bin:/bin",
+        "HOME": str(tmp_path),
+    }
+    done = subprocess.run(
+        ["bash", "-e", "-o", "pipefail", "-c", "\n".join(job["script"])],
+        cwd=checkout,
+        env=variables,
+        capture_output=True,
+        text=True,
+        timeout=170,
+        check=False,
+    )
+    assert done.returncode == 1, done.stdout + done.stderr
+    reports = {kind: checkout / path for kind, path in job["artifacts"]["reports"].items()}
+    (entry,) = json.loads(reports["codequality"].read_text())
+    assert entry["location"] == {"path": COUNTS, "lines": {"begin": 4}}
+    assert "<failure" in reports["junit"].read_text()
+    outcome = json.loads((checkout / "perfguard-results/gate.json").read_text())
+    assert (outcome["base"], outcome["pull_request"], outcome["verdict"]) == (made.base, 6, "slower")
 
 
 @pytest.mark.long

@@ -20,9 +20,9 @@ def test_request(perfguard):
             time.sleep(0.0005)
     perfguard(request)
     perfguard.count("calls", 3)
-    folder = pathlib.Path("goes")
-    if folder.is_dir():
-        folder.rmdir()
+    for folder in map(pathlib.Path, ("goes", "goes too")):
+        if folder.is_dir():
+            folder.rmdir()
 """
 
 
@@ -80,3 +80,12 @@ def test_what_cannot_be_written_ends_the_run_before_it_begins(tmp_path: Path) ->
     assert "--perfguard-report: 'pdf=x'" in told
     assert "openmetrics" in told
     assert not (tmp_path / "run.json").exists()
+
+
+def test_a_run_document_that_cannot_be_written_costs_no_report(tmp_path: Path) -> None:
+    """The run ends with 4, since its product is missing; the report lies on another disk, as it were."""
+    (tmp_path / "test_suite.py").write_text(SUITE)
+    (tmp_path / "goes too").mkdir()
+    told = measure(tmp_path, "--perfguard-json=goes too/run.json", "--perfguard-report=json=run.json", status=4)
+    assert "goes too/run.json: cannot be written" in told
+    assert json.loads((tmp_path / "run.json").read_text())["gate"]["exit_status"] == 0

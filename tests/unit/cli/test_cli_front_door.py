@@ -34,6 +34,7 @@ def _provide(folder: Path, group: str, name: str, source: str, monkeypatch: pyte
         ["bisect"],
         ["compare"],
         ["machine"],
+        ["report"],
     ],
 )
 def test_every_verb_explains_itself(verb: list[str], capsys: Capture) -> None:

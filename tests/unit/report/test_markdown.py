@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
+import pytest
 from made_reports import hostile, story
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
+from perfguard.report import text
 from perfguard.report.markdown import render
 
 MARKDOWN = MarkdownIt("gfm-like", {"linkify": False})
@@ -35,10 +37,10 @@ def test_the_verdict_comes_first_and_the_phase_is_named() -> None:
 
 def test_the_rest_is_folded_and_the_noise_is_told() -> None:
     """Noisy, same and new cases inside `details`; how busy the machine was; a command to do it again."""
-    text = render(story().run)
-    assert [t.content for t in tokens(text) if t.type == "html_block" and "noisy" in t.content]
-    assert "other processes used 3% of the CPUs (at worst 40%)" in text
-    assert "pytest --perfguard" in text
+    told = render(story().run)
+    assert [t.content for t in tokens(told) if t.type == "html_block" and "noisy" in t.content]
+    assert "other processes used 3% of the CPUs (at worst 40%)" in told
+    assert "pytest --perfguard" in told
 
 
 def test_hostile_text_stays_text() -> None:
@@ -78,3 +80,24 @@ def test_a_run_that_did_not_end_says_so() -> None:
     run = story().run
     unfinished = replace(run, gate=None, finished=None)
     assert "did not end" in render(unfinished).splitlines()[0]
+
+
+@pytest.mark.parametrize(
+    ("source", "option"),
+    [("main (c0ffee1)", "--perfguard-against=main"), ("../other tree", "'--perfguard-against-path=../other tree'")],
+)
+def test_a_duet_is_done_again_as_a_duet(source: str, option: str) -> None:
+    """Against the same revision or folder: alone, the command would compare with stored baselines."""
+    run = story().run
+    (case,) = [case for case in run.cases if case.id.endswith("[10MiB-shm]")]
+    metric = case.metrics[0]
+    assert metric.change is not None
+    assert metric.baseline is not None
+    paired = replace(
+        metric, change=replace(metric.change, basis="pairs"), baseline=replace(metric.baseline, source=source)
+    )
+    duet = replace(run, cases=(replace(case, metrics=(paired,)),))
+    command = f"pytest --perfguard {option} '{case.id}'"
+    assert f"\n{command}\n" in render(duet)
+    assert f"again: {command}\n" in text.render(duet)
+    assert "limit 10%, 8 restarts a side" in render(duet)

@@ -6,13 +6,18 @@ import importlib.util
 import os
 import re
 import stat
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
+from event_story import events
 from made_reports import recording, story
 
 from perfguard import cli
 from perfguard.errors import DocumentError, EventError, OptionError
+from perfguard.events.framing import LENGTH, MAGIC
+from perfguard.events.schema import pack
 from perfguard.report import exports, making, reading
 from perfguard.report.exports import KINDS, Kind, Output, parse_outputs
 from perfguard.report.files import write_whole
@@ -122,9 +127,12 @@ def test_what_is_no_file_is_written_to_and_never_replaced(tmp_path: Path) -> Non
 
 
 def test_a_file_that_cannot_be_written_is_named(tmp_path: Path) -> None:
-    """And what was there stays."""
+    """Its folder is gone, or the disk is full."""
     with pytest.raises(DocumentError, match="gone"):
         write_whole(tmp_path / "gone" / "a", "x")
+    if Path("/dev/full").exists():
+        with pytest.raises(DocumentError, match=r"/dev/full: cannot be written: .*No space left"):
+            write_whole(Path("/dev/full"), "x")
 
 
 def test_a_run_is_read_from_its_document_and_from_its_recording(tmp_path: Path) -> None:
@@ -157,6 +165,23 @@ def test_a_recording_cut_off_is_read_as_far_as_it_goes(tmp_path: Path) -> None:
         reading.read(path)
 
 
+@pytest.mark.parametrize(
+    "strange",
+    [{"kind": "keep"}, {"kind": "case_started", "case": "x"}, {"kind": "metric", "case": "x", "metric": {"name": 1}}],
+)
+def test_strange_events_of_a_recording_crash_nothing(strange: dict[str, Any], tmp_path: Path) -> None:
+    """Kinds that nobody knows are passed over; a known kind whose map makes no sense is said, with the file."""
+    path, first = tmp_path / "x", next(iter(events()))
+    told = [first, {**first, "seq": 1, **strange}]
+    frames = [pack(event) for event in told]
+    path.write_bytes(MAGIC + b"".join(LENGTH.pack(len(frame)) + frame for frame in frames))
+    if strange["kind"] == "metric":
+        with pytest.raises(DocumentError, match="metric event makes no sense"):
+            reading.read(path)
+    else:
+        assert reading.read(path).run.run_id == first["run"]
+
+
 def test_the_verb_prints_writes_and_says_what_failed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Without --report the terminal's text; 4 if one failed, with the others written."""
     run = str(recording(tmp_path / "run.pgrun"))
@@ -180,3 +205,22 @@ def test_the_page_on_reports_has_every_kind() -> None:
     page = (Path(__file__).parents[3] / "docs" / "reports.md").read_text(encoding="utf-8")
     table = page.partition("| --- | --- | --- |\n")[2].partition("\n\n")[0]
     assert set(re.findall(r"`([a-z-]+)`", "".join(row.split("|")[1] for row in table.splitlines()))) == set(KINDS)
+
+
+def test_a_page_shows_the_trends_of_a_history(tmp_path: Path) -> None:
+    """Of what is gated, once the history has two runs of it; the history alone knows what it lacks."""
+    pytest.importorskip("sqlalchemy", reason="perfguard[history] is not installed")
+    pytest.importorskip("alembic", reason="perfguard[history] is not installed")
+    from perfguard.history import open_history
+
+    run = replace(story().run, commit={"id": "c0ffee", "branch": "main", "dirty": False})
+    with open_history(tmp_path / "history.db") as history:
+        for day in range(1, 6):
+            history.add(replace(run, run_id=f"run-{day}", started=f"2025-11-0{day}T00:00:00+00:00"))
+    page = tmp_path / "run.html"
+    command = ["report", str(recording(tmp_path / "run.pgrun")), "--report", f"html={page}"]
+    assert cli.main([*command, "--history", str(tmp_path / "history.db")]) == 0
+    assert "time over 5 runs: 2.75 ms, now 2.75 ms" in page.read_text()
+    assert cli.main([*command, "--history", str(tmp_path / "none.db")]) == 4
+    assert cli.main(command) == 0
+    assert "Trends" not in page.read_text()
