@@ -89,7 +89,6 @@ class DashboardBase(App[None]):
         self.run_shown = RunView()
         self.rows: tuple[CaseView, ...] = ()
         self._store, self._feed = self.source.store, self.source.feed
-        self._heard_s = time.monotonic()
         self._drawn: tuple[Any, ...] = ()
         self._shape: tuple[Size, ...] = ()
         self._chosen_line: int | None = None
@@ -228,7 +227,8 @@ class DashboardBase(App[None]):
         if not self.state.paused:
             run = self._store.snapshot(self._on_screen())
             if run is not self.run_shown:
-                self.run_shown, self._heard_s = run, time.monotonic()
+                self.run_shown = run
+                self.source.hear(run)
         if self.state.page == "doctor" and self.doctor.due():
             self.doctor.read()
             self._drawn = ()
@@ -396,7 +396,7 @@ class DashboardBase(App[None]):
         feed, told_s = self._feed, self.run_shown.elapsed_s
         if isinstance(feed, ReplayFeed):
             return max(told_s, feed.at_s)
-        return told_s + (time.monotonic() - self._heard_s if feed.status.state == "live" else 0.0)
+        return told_s + (time.monotonic() - self.source.heard_s if feed.status.state == "live" else 0.0)
 
     def say(self, text: str) -> None:
         """Say it in the footer for some seconds."""

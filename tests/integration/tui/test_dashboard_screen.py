@@ -97,7 +97,7 @@ def test_what_runs_moves_between_events() -> None:
             return [line[:66] for line in lines[first : first + 14]]
 
         async def later(by_s: float) -> list[str]:
-            app._heard_s -= by_s
+            app.source.heard_s -= by_s
             await settle(app, pilot)
             return pane()
 
