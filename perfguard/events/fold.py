@@ -8,11 +8,14 @@ from __future__ import annotations
 import statistics
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from perfguard import document
 from perfguard.document import Case, Gate, Metric, Noise, Run
 from perfguard.events.schema import KINDS, Event
+
+if TYPE_CHECKING:
+    from perfguard.events.rounds import Item
 
 
 @dataclass
@@ -132,11 +135,12 @@ class RunBuilder:
         self.cases[case.id] = case
 
 
-def fold(events: Iterable[Event]) -> Run:
-    """The run document of a whole stream of validated events."""
+def fold(events: Iterable[Item]) -> Run:
+    """The run document of a whole stream of validated events; frames of many rounds say nothing that is in it."""
     builder = RunBuilder()
     for event in events:
-        builder.apply(event)
+        if isinstance(event, dict):
+            builder.apply(event)
     return builder.run()
 
 

@@ -7,6 +7,7 @@ Knows neither pytest nor any user interface.
 
 from __future__ import annotations
 
+import math
 import time
 from typing import TYPE_CHECKING, Literal
 
@@ -36,7 +37,7 @@ ASK_AGAIN_S = 1.0
 _BATCH_EVENTS = 20_000
 _AHEAD_EVENTS = 20_000
 _STEP_S = 0.05
-_STILL_STEP_S = 0.25  # with nothing asked and nothing missing
+_STILL_STEP_S = 0.4  # with nothing asked and nothing missing
 
 
 class Subscriber:
@@ -119,7 +120,7 @@ class Subscriber:
             left_s = deadline_s - time.monotonic()
             step_s = _STEP_S if self._asked or self._ahead else _STILL_STEP_S  # what comes ends a step at once
             self._step(max(0.0, min(step_s, left_s)))
-            if left_s <= 0:
+            if time.monotonic() >= deadline_s:
                 break
         items, self._ready = self._ready, []
         return items
@@ -171,12 +172,14 @@ class Subscriber:
 
     def _step(self, timeout_s: float) -> None:
         """Wait for something to come, take it, and ask for what is missing."""
-        ready = dict(self._poller.poll(int(timeout_s * 1000)))
+        ready = dict(self._poller.poll(math.ceil(timeout_s * 1000)))
         if self._monitor in ready:
             # Taken first, acted on last: what the producer sent before it went is still in the sockets.
             recv_monitor_message(self._monitor, zmq.NOBLOCK)
-        self._take_live()
-        while not self.over and self._ask.poll(0):
+        if self._live in ready or self._monitor in ready:
+            self._take_live()
+        came = self._ask in ready or self._monitor in ready
+        while came and not self.over and self._ask.poll(0):
             self._take_answer()
         if self.state != "live":
             pass

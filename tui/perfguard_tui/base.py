@@ -23,6 +23,7 @@ from perfguard_tui.draw.detail import TWO_COLUMNS_FROM, draw_left, draw_right, d
 from perfguard_tui.draw.help import draw_crumbs, draw_footer
 from perfguard_tui.draw.live import draw_samples, headline_series
 from perfguard_tui.draw.log import draw_log
+from perfguard_tui.draw.progress import draw_progress
 from perfguard_tui.draw.run_bar import run_bar
 from perfguard_tui.draw.scrub import draw_scrub
 from perfguard_tui.known import Known
@@ -39,6 +40,7 @@ TICK_S = 0.1
 LEAST_SIZE = (40, 10)
 LOWER_FROM_ROWS = 34
 SAY_S = 4.0
+RUNNING_HZ = 2.0  # how often what runs is seen to grow while no event comes: each time is some milliseconds of a CPU
 
 
 class DashboardBase(App[None]):
@@ -87,10 +89,10 @@ class DashboardBase(App[None]):
         self.run_shown = RunView()
         self.rows: tuple[CaseView, ...] = ()
         self._store, self._feed = self.source.store, self.source.feed
-        self._heard_s = time.monotonic()
         self._drawn: tuple[Any, ...] = ()
         self._shape: tuple[Size, ...] = ()
         self._chosen_line: int | None = None
+        self._running_drawn = 0
         self._laid_out_for = Size(0, 0)
         self._ground: Screen[Any] | None = None  # the dashboard's own screen, whatever lies over it
         self._bar_drawn: tuple[Any, ...] = ()
@@ -225,7 +227,8 @@ class DashboardBase(App[None]):
         if not self.state.paused:
             run = self._store.snapshot(self._on_screen())
             if run is not self.run_shown:
-                self.run_shown, self._heard_s = run, time.monotonic()
+                self.run_shown = run
+                self.source.hear(run)
         if self.state.page == "doctor" and self.doctor.due():
             self.doctor.read()
             self._drawn = ()
@@ -335,11 +338,14 @@ class DashboardBase(App[None]):
             right.show(draw_right(case, right.outer_size.width - 1))
 
     def _draw_running(self) -> None:
-        """The lane of what runs goes on between events."""
-        case = self.run_shown.case(self.state.selected)
-        moving = case is not None and case.state == "running" and not self._feed.over and not self.state.paused
-        if moving and self._left.display and self._detail.display:
-            self._draw_detail(case)
+        """The lane of what runs goes on between events; the rest of the pane stays as it was drawn."""
+        elapsed_s = self._elapsed_s()
+        if int(elapsed_s * RUNNING_HZ) == self._running_drawn or self.state.paused or self._feed.over:
+            return
+        self._running_drawn = int(elapsed_s * RUNNING_HZ)
+        left, case = self._left, self.run_shown.case(self.state.selected)
+        if case is not None and case.state == "running" and left.display and self._detail.display:
+            left.show_head(draw_progress(case, elapsed_s, left.outer_size.width - 1))
 
     def _draw_page(self, run: RunView, case: CaseView | None) -> None:
         region = self._page.outer_size
@@ -390,7 +396,7 @@ class DashboardBase(App[None]):
         feed, told_s = self._feed, self.run_shown.elapsed_s
         if isinstance(feed, ReplayFeed):
             return max(told_s, feed.at_s)
-        return told_s + (time.monotonic() - self._heard_s if feed.status.state == "live" else 0.0)
+        return told_s + (time.monotonic() - self.source.heard_s if feed.status.state == "live" else 0.0)
 
     def say(self, text: str) -> None:
         """Say it in the footer for some seconds."""

@@ -46,7 +46,7 @@ def read_run(path: Path) -> Run:
             start = file.read(len(MAGIC))
     except OSError:
         start = b""
-    return fold(Replay(path)) if start[:-1] == MAGIC[:-1] else document.load(path)
+    return fold(Replay(path).items()) if start[:-1] == MAGIC[:-1] else document.load(path)
 
 
 def compare(before: Run, now: Run, before_name: str, now_name: str) -> Comparison:
@@ -90,5 +90,10 @@ def certainty_of(metric: Metric) -> float:
 
 
 def _sorted(rows: list[Compared]) -> tuple[Compared, ...]:
+    """What changed for certain first, of that what is gated, and then by how certain it is."""
     told = ("slower", "faster", "broken")
-    return tuple(sorted(rows, key=lambda row: (row.metric.verdict not in told, -row.certainty)))
+
+    def key(row: Compared) -> tuple[bool, bool, float]:
+        return row.metric.verdict not in told, not row.metric.gated, -row.certainty
+
+    return tuple(sorted(rows, key=key))

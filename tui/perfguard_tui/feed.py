@@ -17,7 +17,7 @@ from perfguard_tui.store import Store
 
 FeedState = Literal["waiting", "live", "lost", "finished", "replay", "failed"]
 
-_STEP_S = 0.2
+_STEP_S = 0.4  # of waiting for what comes, which ends it at once; a wish to leave does not
 _GATHER_S = 0.01
 _LOOK_AGAIN_S = 2.0  # a newer run may have appeared
 _LEAVE_S = 10.0

@@ -20,6 +20,11 @@ class RunsDashboard(DashboardBase):
 
     _comparing: Source | None = None  # the run whose comparison is being worked out
 
+    @property
+    def comparing(self) -> bool:
+        """Whether a comparison is being worked out."""
+        return self._comparing is not None
+
     def tick(self) -> None:
         """Draw; on the compare page, compare again when more cases have finished."""
         super().tick()
@@ -34,7 +39,7 @@ class RunsDashboard(DashboardBase):
         self.at = at % len(self.sources)
         source = self.source
         self._store, self._feed, self.state, self.run_shown = source.store, source.feed, source.state, RunView()
-        self.rows, self._drawn, self._bar_drawn = (), (), ()
+        self.rows, self._drawn, self._bar_drawn, self._raw = (), (), (), (None, ())
         self.lay_out()
         (self._table if self.state.page in ("live", "replay") else self._main).focus()
         self.tick()

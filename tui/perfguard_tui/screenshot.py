@@ -67,7 +67,7 @@ async def _rest(app: Dashboard, pilot: Pilot[None]) -> None:
         while time.monotonic() < deadline_s:
             feed = app.source.feed
             reading = isinstance(feed, ReplayFeed) and not feed.over and not feed.playing
-            if app.fits and not reading and not list(app.workers) and not app.known.past.reading:
+            if app.fits and not reading and not app.comparing and not app.known.past.reading:
                 break
             await pilot.pause(0.02)
             app.tick()

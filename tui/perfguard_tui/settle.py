@@ -11,8 +11,8 @@ _SWITCH_S = 0.001  # how long the thread that draws waits for the one that reads
 
 
 def settle() -> None:
-    """To be called once, when everything is imported."""
+    """To be called once, when everything is imported; garbage is looked for from here on, among what comes."""
     sys.setswitchinterval(_SWITCH_S)
-    gc.collect()
     gc.freeze()
+    gc.enable()
     gc.set_threshold(_YOUNG, _MIDDLE, _OLD)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +18,7 @@ from perfguard_tui.feed import Feed, LiveFeed
 from perfguard_tui.replaying import ReplayFeed
 from perfguard_tui.state import State
 from perfguard_tui.store import Store
+from perfguard_tui.views import RunView
 
 
 @dataclass(slots=True, eq=False)
@@ -35,6 +37,8 @@ class Source:
     before: Source | None = None
     comparison: Comparison | None = None
     compared: tuple[int, int] = (-1, -1)
+    heard: RunView = field(default_factory=RunView)  # the latest snapshot that was shown, and when it came
+    heard_s: float = field(default_factory=time.monotonic)
 
     def __post_init__(self) -> None:
         if isinstance(self.feed, ReplayFeed) and self.feed.playing:
@@ -49,6 +53,11 @@ class Source:
     def done(self) -> int:
         """Cases finished so far."""
         return self.store.snapshot().done
+
+    def hear(self, run: RunView) -> None:
+        """Keep when something was last heard of the run, also while another one is shown."""
+        if run is not self.heard:
+            self.heard, self.heard_s = run, time.monotonic()
 
     def document(self) -> Run:
         """The run with all its samples from its file, else as far as it has come. Raises `PerfguardError`."""

@@ -7,11 +7,15 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import msgpack
 import pytest
+import zmq
 from event_fixtures import LiveRun
 
 from perfguard.errors import EndpointError
 from perfguard.events import EventStream, Subscriber
+from perfguard.events.protocol import unpack_answer
+from perfguard.events.schema import unpack
 
 Start = Callable[..., LiveRun]
 
@@ -116,6 +120,23 @@ def test_an_event_too_large_to_push_still_arrives(runtime: Path) -> None:
             events += subscriber.poll(10)
         assert [event["kind"] for event in events] == ["case_started", "metric", "case_started"]
         stream.close()
+
+
+def test_a_viewer_of_before_is_answered_in_single_events(live_run: Start) -> None:
+    """One that does not say that it reads frames of many rounds gets all by asking, each event in its own frame."""
+    run = live_run()
+    run.do("start")
+    run.do("rounds 1000")
+    numbers: list[int] = []
+    with zmq.Context() as context, context.socket(zmq.DEALER) as ask:
+        ask.linger = 0
+        ask.connect(f"{run.endpoint}.ask")
+        while len(numbers) < 1001:
+            ask.send(msgpack.packb({"v": 1, "ask": "since", "seq": len(numbers)}))
+            assert ask.poll(10_000)
+            _, frames = unpack_answer(ask.recv_multipart())
+            numbers += [unpack(frame)["seq"] for frame in frames]
+    assert numbers == list(range(1001))
 
 
 def test_the_producer_imports_zmq_only_for_a_bus() -> None:

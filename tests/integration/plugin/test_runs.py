@@ -16,6 +16,7 @@ import pytest
 from perfguard.document import from_json
 from perfguard.events import Replay
 from perfguard.events.fold import fold
+from perfguard.pictures import Bar, Lanes, Rung, Rungs, read
 
 SUITE = """
 import os
@@ -295,11 +296,15 @@ def test_async_tests_and_results(project: Project) -> None:
     project.run(perfguard=False)
 
 
-def test_an_account_that_the_case_timed_itself(project: Project) -> None:
-    """Walls and phases of calls put together afterwards: the account closes, with the rest unaccounted."""
+def test_an_account_and_a_picture_that_the_case_put_together(project: Project) -> None:
+    """Of calls: the account closes, with the rest unaccounted. Pictures are in the document, as data."""
     project.pytester.makepyfile(
         test_own="""
+        from perfguard.pictures import Bar, Lanes, Rung, Rungs
+
         def test_it(perfguard):
+            perfguard.picture(Lanes("a pass", ("load",), (Bar(0, 0.0, 0.5, "layer 1"),)))
+            perfguard.picture(Rungs("by stage", (Rung("stage0", 9.0, 8.0),)))
             perfguard.record("pass_time", [0.5, 0.7], unit="s")
             perfguard.account([(0.5, {"server/compute": 0.3, "wire": 0.1}), (0.7, {"server/compute": 0.4})])
         """
@@ -310,6 +315,9 @@ def test_an_account_that_the_case_timed_itself(project: Project) -> None:
     assert account["calls"] == 2
     assert {phase["path"]: phase["total_s"] for phase in account["phases"]} == {"server/compute": 0.7, "wire": 0.1}
     assert account["unaccounted_s"] == pytest.approx(0.4)
+    lanes, rungs = read(document["cases"][0]["extra"])
+    assert lanes == Lanes("a pass", ("load",), (Bar(0, 0.0, 0.5, "layer 1"),))
+    assert rungs == Rungs("by stage", (Rung("stage0", 9.0, 8.0),))
     project.run("test_own.py", perfguard=False)
 
 
@@ -419,6 +427,7 @@ def test_a_bad_marker_is_named(project: Project, marker: str, culprit: str) -> N
         ("perfguard.account([(1.0, {'rpc': -1.0})])", "account: rpc: -1.0 is no time"),
         ("perfguard(int); perfguard.account([(1.0, {})])", "recorded twice"),
         ("perfguard.compare({'a': int})", "at least two"),
+        ("from perfguard.pictures import Rungs; perfguard.picture(Rungs('empty', ()))", "picture 'empty'"),
         ("perfguard.compare({'a': int, 'b': int}, reference='c')", "'c'"),
     ],
 )

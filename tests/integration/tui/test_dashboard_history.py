@@ -11,6 +11,7 @@ import pytest
 from event_story import CASES
 from screens import press, screen_of, settle
 
+from perfguard.units import format_change
 from perfguard_tui.app import Dashboard
 from perfguard_tui.documents import DocumentFeed
 from perfguard_tui.export import as_json, document_of
@@ -77,11 +78,13 @@ def test_a_change_shows_its_commits_and_copies_the_bisect(tmp_path: Path, histor
     app = _dashboard(tmp_path, history)
     text = asyncio.run(_page(app, "4"))
     assert f"{RUNS} runs on " in text
-    assert "▲ slower  +30 %" in text or "▲ slower  +29 %" in text or "▲ slower  +31 %" in text
-    _, _, before, after, _, quoted = app.clipboard.split(" ")
-    assert STEP - 6 < int(before[:2]) < STEP <= int(after[:2]) < STEP + 6
-    assert quoted == f"'{SLOWER.id}'"
-    assert f"in {before[:10]}..{after[:10]}" in text
+    change = read_past(history, SLOWER.id, "time", "").changes[
+        0
+    ]  # where it lies is the history's claim, not the page's
+    assert change.is_worse
+    assert f"▲ slower  {format_change(change.magnitude)}" in text
+    assert f"in {change.before[:10]}..{change.after[:10]}" in text
+    assert app.clipboard == f"perfguard bisect {change.before[:12]} {change.after[:12]} -- '{SLOWER.id}'"
 
 
 def test_what_is_not_stored_is_said(tmp_path: Path, history: Path) -> None:

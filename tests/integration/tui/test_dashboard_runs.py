@@ -49,7 +49,8 @@ def sources(tmp_path: Path) -> list[Source]:
 async def compared(app: Dashboard, pilot: Pilot[None]) -> str:
     """The compare page, once the two runs have been judged."""
     await press(app, pilot, "3")
-    await app.workers.wait_for_complete()
+    while app.comparing:
+        await pilot.pause(0.01)
     await settle(app, pilot)
     return screen_of(app)
 

@@ -33,6 +33,11 @@ class Quiet(Feed):
         super().__init__(store)
         self.status = FeedStatus(state)  # type: ignore[arg-type]
 
+    @property
+    def over(self) -> bool:
+        """Its thread is the test."""
+        return self.status.state != "live"
+
 
 def _use(events: list[Event], use: Use, size: tuple[int, int] = (120, 40), state: str = "live") -> None:
     async def run() -> None:
@@ -78,6 +83,34 @@ def test_the_running_case_is_followed_until_the_user_moves(size: tuple[int, int]
         assert "▶ test_round_trip[10MiB-shm]" in await press(app, pilot, "f")
 
     _use(events[: starts[3] + 5], use, size)
+
+
+def test_what_runs_moves_between_events() -> None:
+    """With no event the running stage's bar and figure grow, and nothing else of its pane changes; a pause stops it."""
+    events = event_story.events()
+    start = [i for i, e in enumerate(events) if e["kind"] == "case_started"][3]
+
+    async def use(app: Dashboard, pilot: Pilot[None]) -> None:
+        def pane() -> list[str]:
+            lines = screen_of(app).split("\n")
+            first = next(i for i, line in enumerate(lines) if "running for" in line)
+            return [line[:66] for line in lines[first : first + 14]]
+
+        async def later(by_s: float) -> list[str]:
+            app.source.heard_s -= by_s
+            await settle(app, pilot)
+            return pane()
+
+        before, after = await later(22.0), await later(12.0)  # on a scale of 50 s
+        moving = next(i for i, line in enumerate(before) if line.startswith(" ▶"))
+        assert 0 < before[moving].count("█") < after[moving].count("█")
+        assert before[moving + 1 :] == after[moving + 1 :]
+        assert any("phase so far" in line for line in after)
+        await press(app, pilot, "space")
+        stopped = pane()
+        assert await later(1.0) == stopped
+
+    _use(events[: start + 30], use)
 
 
 def test_moving_shows_another_cases_phases() -> None:

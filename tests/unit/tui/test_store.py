@@ -144,3 +144,16 @@ def test_the_store_needs_no_user_interface() -> None:
     code = "import sys, perfguard_tui.store; print(sorted({'textual', 'rich', 'pytest'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout.strip() == "[]"
+
+
+def test_rows_that_come_into_view_are_up_to_date_though_nothing_more_comes() -> None:
+    """Cases off the screen may wait for their turn; once they are on it they do not."""
+    store, cases = Store(), [f"t.py::test_{number}" for number in range(60)]
+    fields: dict[str, Any] = {"metric": "time", "iterations": 1, "value": 1.0, "warmup": False, "phases": None}
+    for turn in range(2):
+        store.apply_all(_event("round", 60 * turn + i, case=case, index=turn, **fields) for i, case in enumerate(cases))
+        store.snapshot(cases[:1])
+    case = store.snapshot(cases[-1:]).case(cases[-1])
+    assert case is not None
+    assert case.series[0].n == 2
+    assert store.snapshot(cases[-1:]) is store.snapshot(cases[-1:])

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import sys
 import time
 from pathlib import Path
 from typing import Any
+
+gc.disable()  # as the dashboard itself begins
 
 import numpy as np
 

@@ -46,8 +46,14 @@ def draw_compare(comparison: Comparison, cursor: int, width: int, height: int) -
 
 def draw_why(row: Compared, width: int) -> list[Line]:
     """The chosen change in words and bars."""
-    lines: list[Line] = [line((f" {row.name} ", "bold"), (row.metric.name, "text"))]
-    metric = row.metric
+    metric, change = row.metric, row.metric.change
+    gated = "" if metric.gated else "  (not gated)"
+    lines: list[Line] = [line((f" {row.name} ", "bold"), (metric.name, "text"), (gated, "dim"))]
+    if change is not None:
+        now = format_value(metric.median, metric.unit, metric.kind)
+        was = "" if metric.baseline is None else format_value(metric.baseline.median, metric.unit, metric.kind)
+        told = f"{format_change(change.ratio)} {format_change_interval(change.ci)}"
+        lines += [line((f" {was} → {now}  ", "text"), (told, metric.verdict or "text"))]
     if metric.change is not None and metric.change.phases:
         return [*lines, *draw_change(metric, width)]
     what = {"same": "no change to look for reasons of", "noisy": "whether it changed cannot be told within the noise"}

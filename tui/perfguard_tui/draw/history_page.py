@@ -12,9 +12,7 @@ from perfguard_tui.lines import Line, crop, line
 from perfguard_tui.trend import change_points
 from perfguard_tui.views import CaseView
 
-SOURCE = (
-    "these are the process runs kept in the baselines; a history keeps every run: --perfguard-history, docs/history.md"
-)
+SOURCE = "without a history of runs these are the baselines' process runs: see --history and --perfguard-history"
 
 
 def draw_history(

@@ -12,6 +12,7 @@ from perfguard_tui.draw.page import Drawn, joined, wrapped
 from perfguard_tui.lines import Line, crop, line
 from perfguard_tui.marks import verdict_mark
 from perfguard_tui.past import Past, bisect_of, levels_of, runs_of_change
+from perfguard_tui.points import Floats
 from perfguard_tui.views import CaseView
 
 _MOST_RUNS = 100
@@ -37,7 +38,7 @@ def _chart(
     case: CaseView,
     trend: Trend,
     changes: tuple[ChangePoint, ...],
-    values: np.ndarray[tuple[int, ...], np.dtype[np.float64]],
+    values: Floats,
     width: int,
     height: int,
     *,
@@ -55,7 +56,7 @@ def _chart(
                 min(change.level_before, change.level_after), max(change.level_before, change.level_after), 60
             )
             curves.append(Curve(np.full(len(y), place - 0.5), y, "slower" if change.is_worse else "faster"))
-    curves.append(Curve(at, values, "spark"))
+    curves.append(_dots(at, values, width, height))
     here = " and this run" if len(values) > len(trend.points) else ""
     title = f"{trend.metric} of {case.name}: {len(trend.points)} runs on {trend.machine_class}{here}"
     first_day = trend.points[0].started[:10] if trend.points else ""
@@ -66,6 +67,16 @@ def _chart(
         height,
         Look(title=title, unit=trend.unit, kind=trend.kind, log=log, ends=(first_day, last_day)),
     )
+
+
+def _dots(at: Floats, values: Floats, width: int, height: int) -> Curve:
+    """A point for each run, two dots wide and high as long as there is room between them."""
+    if len(at) * 4 > width:
+        return Curve(at, values, "spark")
+    right, up = float(np.ptp(at)) / (2 * width), float(np.ptp(values)) / (4 * height)
+    corners = [(0.0, 0.0), (right, 0.0), (0.0, up), (right, up)]
+    x, y = (np.concatenate([column + by[axis] for by in corners]) for axis, column in enumerate((at, values)))
+    return Curve(x, y, "spark")
 
 
 def _changes(

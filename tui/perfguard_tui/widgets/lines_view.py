@@ -104,6 +104,10 @@ class LinesView(Painted, ScrollView, can_focus=True, inherit_bindings=False):
         else:
             refresh_rows(self, (i for i, line in enumerate(new) if line != old[i]), self.scroll_offset.y)
 
+    def show_head(self, lines: Sequence[Line]) -> None:
+        """Show these lines in the place of as many at the top; the others stay."""
+        self.show((*lines, *self._lines[len(lines) :]), self._chosen)
+
     def _reveal(self, row: int, rows: int) -> None:
         top, height = self.scroll_offset.y, self.size.height
         if self.virtual_size.height != rows:
