@@ -32,6 +32,7 @@ SESSIONS = sorted({block.page for block in BLOCKS if block.language == "console"
 NOT_RUN = {
     "README.md": 2,
     "docs/bisect.md": 1,
+    "docs/ci.md": 2,
     "docs/coming-from.md": 3,
     "docs/dashboard.md": 1,
     "docs/duet.md": 1,
