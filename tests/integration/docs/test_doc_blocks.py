@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections import Counter
@@ -81,6 +82,14 @@ def test_commands_exist() -> None:
         for problem in problems(command)
     ]
     assert wrong == []
+
+
+def test_examples_of_verbs_exist() -> None:
+    """The examples that `perfguard VERB --help` gives, and the reference with it, can be given as they stand."""
+    text = (ROOT / "docs/reference.md").read_text(encoding="utf-8")
+    examples = re.findall(r"^  (perfguard .*?)(?:\s{2,}.*)?$", text, re.MULTILINE)
+    assert len(examples) > 20
+    assert [problem for example in examples for problem in problems(example)] == []
 
 
 def test_consoles_show_commands() -> None:
