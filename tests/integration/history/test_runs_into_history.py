@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from history_runs import history_run
 
+from perfguard.cli import main
 from perfguard.document import to_json
 from perfguard.history import open_history
 
@@ -19,6 +20,16 @@ TIMEOUT_S = 60
 TEST = """
 def test_count(perfguard):
     perfguard.count("calls", 3)
+"""
+
+
+# No database library is imported before a run is over.
+NOTHING_LOADED = """
+import sys
+
+
+def pytest_runtest_teardown():
+    assert not {"sqlalchemy", "alembic", "psycopg"} & set(sys.modules)
 """
 
 
@@ -35,18 +46,12 @@ def pytest_run(folder: Path, *options: str, **environment: str) -> subprocess.Co
     )
 
 
-def history(folder: Path, *words: str, status: int = 0, **environment: str) -> str:
-    """What `perfguard history ...` prints."""
-    done = pytest_run(folder, "-m", "perfguard.cli", "history", *words, **environment)
-    assert done.returncode == status, done.stderr
-    return done.stdout if status == 0 else done.stderr
-
-
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project with two commits, measured once by default settings and once against its history."""
     folder = tmp_path_factory.mktemp("project")
     (folder / "test_perf.py").write_text(TEST)
+    (folder / "conftest.py").write_text(NOTHING_LOADED)
     git = ["git", "-C", str(folder), "-c", "user.name=a", "-c", "user.email=a@b"]
     subprocess.run([*git[:3], "init", "-q", "-b", "main"], check=True, timeout=TIMEOUT_S)
     subprocess.run([*git, "add", "."], check=True, timeout=TIMEOUT_S)
@@ -59,15 +64,19 @@ MEASURE = ("-m", "pytest", "--perfguard", "-q", "-p", "no:cacheprovider")
 
 
 def test_runs_are_stored_by_default_out_of_gits_sight_and_serve_as_baselines(project: Path) -> None:
-    """The first run makes the history with its commit's position; the next is judged against it; git sees nothing."""
+    """The first run makes the history, having loaded no database library before its end; the next is judged by it."""
     first = pytest_run(project, *MEASURE)
+    assert first.returncode == 0, first.stdout
     assert "history: stored in .perfguard/history.db" in first.stdout
+    (project / "conftest.py").write_text("")  # baselines from the history have to be read before
+    subprocess.run(["git", "-C", str(project), "update-index", "--assume-unchanged", "conftest.py"], check=True)
     second = pytest_run(project, *MEASURE, "--perfguard-baselines", "history:main@last-20", "--perfguard-strict")
     assert second.returncode == 0, second.stdout
     assert "baselines: history:main@last-20: 1 gated metrics to compare" in second.stdout
-    runs = json.loads(history(project, "runs", "--json"))["runs"]
-    assert [(run["position"], run["branch"], run["dirty"], run["cases"]) for run in runs] == [(2, "main", False, 1)] * 2
-    assert [run["verdicts"] for run in runs] == [{"new": 1}, {"same": 1}]
+    with open_history(project / ".perfguard" / "history.db") as stored:
+        runs = stored.runs()
+    assert [(run.position, run.branch, run.dirty, run.cases) for run in runs] == [(2, "main", False, 1)] * 2
+    assert [run.verdicts for run in runs] == [{"new": 1}, {"same": 1}]
     clean = subprocess.run(
         ["git", "-C", str(project), "status", "--porcelain", "--ignored=no"],
         capture_output=True,
@@ -76,28 +85,6 @@ def test_runs_are_stored_by_default_out_of_gits_sight_and_serve_as_baselines(pro
         timeout=TIMEOUT_S,
     )
     assert "perfguard" not in clean.stdout
-
-
-def test_what_cannot_be_is_said_before_anything_runs(project: Path) -> None:
-    """A range that is none, and updating what is no folder, end with status 4."""
-    for options in (("history:main",), ("history:main@last-2", "--perfguard-update")):
-        done = pytest_run(project, *MEASURE, "--perfguard-baselines", *options)
-        assert done.returncode == 4, done.stdout
-        assert "history" in done.stdout + done.stderr
-
-
-def test_no_database_library_is_imported_before_a_run_is_over(project: Path) -> None:
-    """While cases run, and in a start without --perfguard, neither SQLAlchemy nor Alembic is loaded."""
-    (project / "conftest.py").write_text(
-        "import sys\n\n\ndef pytest_runtest_teardown():\n"
-        "    assert not {'sqlalchemy', 'alembic', 'psycopg'} & set(sys.modules)\n"
-    )
-    try:
-        for options in (MEASURE, ("-m", "pytest", "-q", "-p", "no:cacheprovider")):
-            done = pytest_run(project, *options)
-            assert done.returncode == 0, done.stdout
-    finally:
-        (project / "conftest.py").unlink()
 
 
 @pytest.fixture(scope="module")
@@ -111,15 +98,28 @@ def stepped(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_a_change_is_told_with_the_bisect_to_go_on_with(stepped: Path) -> None:
+@pytest.fixture
+def here(monkeypatch: pytest.MonkeyPatch, stepped: Path) -> Path:
+    """That folder as the working directory, with no history named in the environment."""
+    monkeypatch.delenv("PERFGUARD_HISTORY", raising=False)
+    monkeypatch.chdir(stepped)
+    return stepped
+
+
+@pytest.mark.usefixtures("here")
+def test_a_change_is_told_with_the_bisect_to_go_on_with(capsys: pytest.CaptureFixture[str]) -> None:
     """`changes` names the metric, the size and the commits; `--json` has the same."""
-    text = history(stepped, "changes", "--worse")
+    assert main(["history", "changes", "--worse"]) == 0
+    text = capsys.readouterr().out
     assert "▲ test_rt::test_echo[shm-1MiB] time: +10" in text
     assert "perfguard bisect 000000000000 000000000000" in text  # made-up ids begin alike
     assert "'suites/transport/test_rt.py::test_echo[shm-1MiB]'" in text
-    (change,) = json.loads(history(stepped, "changes", "--json"))["changes"]
+    assert main(["history", "changes", "--json"]) == 0
+    (change,) = json.loads(capsys.readouterr().out)["changes"]
     assert int(change["before"], 16) < 30 <= int(change["after"], 16)
     assert change["worse"] is True
+    assert main(["history", "changes", "--smallest", "20%"]) == 0
+    assert capsys.readouterr().out == "no changes\n"
 
 
 def test_a_trend_is_drawn_in_a_terminal_no_wider_than_it_is(stepped: Path) -> None:
@@ -146,18 +146,28 @@ def test_a_trend_is_drawn_in_a_terminal_no_wider_than_it_is(stepped: Path) -> No
     assert max(len(line) for line in drawn[:-1]) <= 60
 
 
-def test_documents_are_imported_once(stepped: Path, tmp_path: Path) -> None:
+@pytest.mark.usefixtures("here")
+def test_documents_are_imported_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A second import of the same document says so and changes nothing; one that is none is an error by name."""
-    path = tmp_path / "run.json"
+    path, target = tmp_path / "run.json", str(tmp_path / "new.db")
     path.write_text(json.dumps(to_json(history_run(41))))
-    assert "1 cases of 2026-02-11 stored" in history(tmp_path, "import", str(path), PERFGUARD_HISTORY="new.db")
-    assert "stored already" in history(tmp_path, "import", str(path), PERFGUARD_HISTORY="new.db")
+    for told in ("1 cases of 2026-02-11 stored", "stored already"):
+        assert main(["history", "import", str(path), "--history", target]) == 0
+        assert told in capsys.readouterr().out
     path.write_text("{}")
-    assert "run.json" in history(tmp_path, "import", str(path), status=4)
+    assert main(["history", "import", str(path), "--history", target]) == 4
+    assert "run.json" in capsys.readouterr().err
 
 
-def test_what_is_asked_in_vain_is_an_error_that_says_what_to_do(stepped: Path, tmp_path: Path) -> None:
-    """No history here, a case that fits nothing, a prune of everything."""
-    assert "perfguard[history]" in history(tmp_path, "runs", status=4)
-    assert "lists them" in history(stepped, "trend", "nothing_like_it", status=4)
-    assert "--keep-last" in history(stepped, "prune", status=4)
+@pytest.mark.usefixtures("here")
+def test_what_is_asked_in_vain_is_an_error_that_says_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A case that fits nothing, a prune of everything, no history here."""
+    assert main(["history", "trend", "nothing_like_it"]) == 4
+    assert "lists them" in capsys.readouterr().err
+    assert main(["history", "prune"]) == 4
+    assert "--keep-last" in capsys.readouterr().err
+    monkeypatch.chdir(tmp_path)
+    assert main(["history", "runs"]) == 4
+    assert "perfguard[history]" in capsys.readouterr().err

@@ -6,6 +6,7 @@ import argparse
 import datetime as dt
 import math
 import shlex
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from perfguard.history.bisecting import bisect_command
 from perfguard.history.order import Place, in_commit_order
 from perfguard.history.plot import plot, sparkline
 from perfguard.history.ranges import HistoryRange, parse_range
+from perfguard.options import OPTIONS, settings
 
 DAY = dt.datetime(2026, 1, 1, tzinfo=dt.timezone.utc)
 
@@ -143,3 +145,18 @@ def test_times_are_followed_at_one_speed_of_the_machine() -> None:
     assert abs(values[50:].mean() - values[:50].mean()) < math.log(1.3) / 5
     shares, divisor = changes.levels("fraction", np.array([0.1, 0.2]), -np.ones(2), -np.ones(2))
     assert (list(shares), divisor) == ([0.1, 0.2], 1.0)
+
+
+def test_baselines_from_history_are_not_updated_by_hand() -> None:
+    """Asked for both, the options are refused before anything runs."""
+    values = {option.ini: None for option in OPTIONS} | {"perfguard_export": ()}
+    wanted = {
+        "perfguard_baselines": "history:main@last-2",
+        "perfguard_history": "off",
+        "perfguard_history_samples": "on",
+    }
+    with pytest.raises(OptionError, match="cannot be updated"):
+        settings({**values, **wanted, "perfguard_update": True}, Path.cwd(), Path.cwd())
+    chosen = settings({**values, **wanted}, Path.cwd(), Path.cwd())
+    assert (chosen.history, chosen.history_baselines) == (None, HistoryRange("main", 2))
+    assert chosen.baselines == Path.cwd() / "baselines"
