@@ -9,6 +9,7 @@ from perfguard.ci.place import place_of
 from perfguard.ci.workflow import Annotation, Level
 from perfguard.document import Case, Metric, Run
 from perfguard.gate.policy import words
+from perfguard.report.lines import leading
 from perfguard.report.words import change_line, phase_change_line
 
 MOST_PHASES = 3
@@ -55,5 +56,5 @@ def _level(verdict: str, fail_on: tuple[str, ...]) -> Level:
 
 
 def _told(metric: Metric) -> str:
-    phases = () if metric.change is None else metric.change.phases
+    phases = [] if metric.change is None else leading(metric.change.phases)
     return "\n".join([change_line(metric), *(phase_change_line(phase) for phase in phases[:MOST_PHASES])])

@@ -40,9 +40,13 @@ def find_base(top: Path, context: Context, wish: str, say: Callable[[str], None]
     head = _commit(top, "HEAD")
     if not head:
         raise CiError(str(top), "has no commit checked out", "the gate compares commits")
-    if wish == AUTO and (exact := context.base_commit or _parent_of_merge(top, head, context)):
+    branch = context.base_branch or "its base"
+    if wish == AUTO and (parent := _parent_of_merge(top, head, context)):
+        _have(top, parent, say)
+        return Base(parent, f"{branch}, which this change is merged into")
+    if wish == AUTO and (exact := context.base_commit):
         _have(top, exact, say)
-        return _apart(Base(exact, f"{context.base_branch or 'its base'}, which this change starts from"), head)
+        return _apart(Base(exact, f"where this change leaves {branch}"), head)
     name = (context.base_branch or _default_branch(top)) if wish == AUTO else wish
     if not name:
         return None

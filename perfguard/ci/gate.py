@@ -21,7 +21,6 @@ from perfguard.document import Run
 from perfguard.duet.worktree import git, top_of
 from perfguard.errors import PerfguardError
 from perfguard.gate.policy import parse_fail_on
-from perfguard.options import OPTIONS
 from perfguard.report.exports import Output
 from perfguard.report.lines import WORST_FIRST, worst_verdict
 from perfguard.report.making import make_all
@@ -101,9 +100,7 @@ def command(wishes: Wishes, base: Base | None, folder: Path, *, on_main: bool) -
         "json": str(folder / artifact.DOCUMENT),
         "record": str(folder / artifact.RECORDING),
     }
-    known = {option.flag for option in OPTIONS}
     options = [f"--perfguard-{name}={value}" for name, value in named.items() if value]
-    options = [option for option in options if option.partition("=")[0] in known]
     return [wishes.python, "-m", "pytest", "--perfguard", *options, *wishes.pytest_arguments, *wishes.paths]
 
 

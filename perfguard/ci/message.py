@@ -52,4 +52,5 @@ def fenced(text: str) -> str:
 
 def _footer(outcome: Outcome) -> str:
     link = f" · [the job, with recording and HTML report]({outcome.run_url})" if outcome.run_url else ""
-    return f"<sub>{outcome.head[:9]} compared with {outcome.against}{link}</sub>"
+    again = f" · again: <code>pytest --perfguard --perfguard-against={outcome.base[:12]}</code>" if outcome.base else ""
+    return f"<sub>{outcome.head[:9]} compared with {outcome.against}{again}{link}</sub>"

@@ -36,6 +36,8 @@ def run_shown(command: Sequence[str], environment: Mapping[str, str], timeout_s:
         status, late = -1, f"\nstill running after {timeout_s:.0f} s, and ended\n"
     finally:
         end(process)
+        with contextlib.suppress(ProcessLookupError):  # what it left running, which would keep our pipe open
+            os.killpg(process.pid, signal.SIGKILL)
         tail.finish()
     return status, tail.text + late
 

@@ -170,6 +170,8 @@ class Job:
             "GITHUB_EVENT_PATH": str(event),
             "GITHUB_REPOSITORY": self.repository,
             "GITHUB_REF": self.ref,
+            "GITHUB_REF_TYPE": "branch",
+            "GITHUB_REF_NAME": self.ref.removeprefix("refs/heads/").removeprefix("refs/"),
             "GITHUB_SHA": git(self.checkout, "rev-parse", "HEAD"),
             "GITHUB_API_URL": self.api,
             "GITHUB_SERVER_URL": "https://github.example",

@@ -165,7 +165,17 @@ def test_the_main_branch_is_compared_with_baselines_and_proposes_new_ones(made: 
     git(checkout, "apply", "--check", str(patch))
     assert git(made.top, "diff", "--name-only", "main", "perfguard/baselines") == "baselines/portable/calls.toml"
     git(checkout, "apply", str(patch))
-    assert gate(job, 0, paths=COUNTS, history="off").outputs["verdict"] == "same"
+    again = gate(job, 0, paths=COUNTS, history=".perfguard/history.db")
+    assert again.outputs["verdict"] == "same"
+    told = subprocess.run(
+        [PYTHON, "-m", "perfguard.cli", "history", "runs", "--json"],
+        cwd=checkout,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert made.main in told.stdout
 
 
 def test_what_cannot_be_decided_says_so_in_summary_outputs_and_status(made: Made, tmp_path: Path) -> None:
