@@ -208,6 +208,13 @@ def test_the_policy_decides_what_fails(verdicts: list[str], fail_on: str, strict
     assert ("id" in gate.reason) == (status == 1)
 
 
+def test_a_gate_that_only_reports_never_says_that_nothing_got_slower() -> None:
+    """`none` fails on nothing; what got slower is counted in the reason all the same."""
+    gate = decide([with_verdicts("slower")], Policy(fail_on=parse_fail_on("none")))
+    assert (gate.exit_status, gate.slower) == (0, ("id",))
+    assert gate.reason == "nothing fails (1 slower, which this gate lets pass)"
+
+
 def test_figures_that_are_not_gated_fail_nothing() -> None:
     """A slower metric recorded with gated=False passes."""
     assert decide([with_verdicts("slower", gated=False)], Policy()).exit_status == 0
