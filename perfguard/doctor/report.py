@@ -12,6 +12,7 @@ from perfguard.doctor.findings import Finding
 from perfguard.doctor.measuring import Noise
 from perfguard.doctor.resolving import Answer, Reach
 from perfguard.duet.engine import MOST_RESTARTS
+from perfguard.units import format_change
 
 SCHEMA = "perfguard.doctor/1"
 MARKS = {"costs": "!", "untold": "?", "fine": "="}
@@ -41,8 +42,9 @@ def lines(found: Answer, noise: Noise, what: Sequence[Finding], machine: str) ->
     yield f"    duet, {cases}:       " + "   ".join(
         f"{reach.seconds:.0f} s: {_change(reach)}" for reach in found.reaches
     )
-    stored = "   ".join(f"{runs} runs: +{_share(change)}" for runs, change in found.stored.items())
-    yield f"    stored baselines:    {stored}   (by these minutes' noise; hours and days add theirs)"
+    stored = "   ".join(f"{runs} runs: {format_change(1 + change)}" for runs, change in found.stored.items())
+    yield f"    stored baselines:    {stored}"
+    yield f"{'':25}(before the gate's correction for the machine's speed; hours and days add their noise)"
     yield ""
     yield "what was found (! costs precision, ? not told, = fine)"
     for each in what:
@@ -75,8 +77,8 @@ def _map(reach: Reach) -> dict[str, Any]:
 
 
 def _change(reach: Reach) -> str:
-    return f"+{_share(reach.change)}" if math.isfinite(reach.change) else "nothing"
+    return format_change(1 + reach.change) if math.isfinite(reach.change) else "nothing"
 
 
 def _share(share: float) -> str:
-    return f"{100 * share:.2g} %" if share < 0.1 else f"{share:.0%}"
+    return f"{100 * share:.3g} %"
