@@ -21,6 +21,6 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 @pytest.fixture
 def pytester(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
-    """A pytester of pytest's own, whose hundreds of pytest processes leave out the plugins that no test of ours is about."""
+    """Pytest's own, whose hundreds of pytest processes leave out the plugins that no test of ours is about."""
     monkeypatch.setenv("PYTEST_ADDOPTS", "-p no:hypothesispytest -p no:anyio")
     return pytester

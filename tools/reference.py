@@ -14,6 +14,7 @@ import inspect
 import json
 import re
 import sys
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -128,6 +129,9 @@ def _verbs() -> Iterator[str]:
 
 def _verb(name: str, parser: argparse.ArgumentParser, more: str = "", summary: str = "") -> Iterator[str]:
     below = _subparsers(parser)
+    said = f"```text\n{textwrap.dedent(parser.epilog).strip()}\n```" if parser.epilog else ""
+    if below and said:
+        yield f"### `{name}`\n\n{_capital(parser.description or summary)}\n\n{said}"
     for verb, subparser in below.items():
         yield from _verb(f"{name} {verb}", subparser, summary=_summaries(parser)[verb])
     if below:
@@ -137,6 +141,8 @@ def _verb(name: str, parser: argparse.ArgumentParser, more: str = "", summary: s
     usage = " ".join([name, "[options]", *positionals]) + more
     yield f"### `{name}`\n\n{_capital(parser.description or summary)}\n\n```text\n{usage}\n```"
     yield _table(("argument", "means"), rows)
+    if said:
+        yield said
 
 
 def _told(parser: argparse.ArgumentParser) -> list[argparse.Action]:

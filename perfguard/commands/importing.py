@@ -22,7 +22,7 @@ examples:
   perfguard import pytest-benchmark ci.json --machine-class amd-epyc-4c-16g-linux-py3.12-1a2b3c
   perfguard import kineto trace.json.gz                       what is in a trace, as `perfguard overlap`
   perfguard import kineto run-*.json.gz --as-case decode      its figures as a case of the baselines
-  perfguard import nsys report.sqlite --as-case decode --gate judged against them: 1 if it got slower
+  perfguard import nsys report.sqlite --as-case decode --gate  judged against them: 1 if it got slower
 """
 SAVED = "pytest-benchmark"
 TRACES = ("kineto", "nsys", "nsys-csv")

@@ -30,15 +30,9 @@ from perfguard.options import OPTIONS
 ARCHITECTURE = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
 FORMATS = (ROOT / "docs/formats.md").read_text(encoding="utf-8")
 SCHEMAS = re.compile(r'"(perfguard\.\w+/\d+)"')
-VARIABLE = re.compile(r"\b(?:[A-Z]+_[A-Z0-9_]+|PYTHON[A-Z]+|COLORTERM)\b")
 # Read or set by the code, and nothing for a user to set: between processes of ours, for git, for benches.
-INTERNAL = {
-    "GEMM_DISABLE_MULTIPROCESS",
-    "GIT_OPTIONAL_LOCKS",
-    "LC_ALL",
-    "PYTHONHASHSEED",
-    "PYTHONPYCACHEPREFIX",
-}
+INTERNAL = {"LC_ALL", "GIT_OPTIONAL_LOCKS", "PYTHONHASHSEED"}
+OF_JOBS = ("GITHUB_", "GITLAB_", "CI_", "GIT_")  # told of as a kind
 CODE = [path for folder in ("perfguard", "suites", "tui") for path in (ROOT / folder).rglob("*.py")]
 
 
@@ -49,17 +43,35 @@ def test_generated_pages_are_what_the_code_says(path: Path) -> None:
 
 
 def test_environment_variables_are_told() -> None:
-    """Each variable that the code knows is in the reference, or is said to be nothing for a user to set."""
-    known = {
-        node.value
-        for path in CODE
-        if "environ" in (text := path.read_text(encoding="utf-8"))
-        for node in ast.walk(ast.parse(text))
-        if isinstance(node, ast.Constant) and isinstance(node.value, str) and VARIABLE.fullmatch(node.value)
-    }
+    """Each variable of ours, and each that the code asks the environment for, is in the reference, or is internal."""
+    known = {name for path in CODE for name in _asked_for(ast.parse(_text(path)))}
+    assert {"XDG_RUNTIME_DIR", "PERFGUARD_TRANSPORT_ENDPOINT", "PERFGUARD_HISTORY"} <= known
     page = (ROOT / "docs/reference.md").read_text(encoding="utf-8")
-    told = set(VARIABLE.findall(page.split("## Environment variables")[1]))
-    assert {name for name in known - told - INTERNAL if not name.startswith("PERFGUARD_DUET_")} == set()
+    told = set(re.findall(r"[A-Z][A-Z0-9_]+", page.split("## Environment variables")[1]))
+    assert {name for name in known - told - INTERNAL if not name.startswith(("PERFGUARD_DUET_", *OF_JOBS))} == set()
+
+
+def _asked_for(module: ast.Module) -> set[str]:
+    """Names asked of something called `environ...`, by text or by a constant of the module; and all `PERFGUARD_...`."""
+    texts = {
+        node.targets[0].id: node.value.value
+        for node in module.body
+        if isinstance(node, ast.Assign)
+        and isinstance(node.targets[0], ast.Name)
+        and isinstance(node.value, ast.Constant)
+    }
+    keys: list[ast.expr] = []
+    for node in ast.walk(module):
+        if isinstance(node, ast.Subscript) and "environ" in ast.unparse(node.value):
+            keys.append(node.slice)
+        elif isinstance(node, ast.Call) and node.args and "environ" in ast.unparse(node.func):
+            keys.append(node.args[0])
+        elif isinstance(node, ast.Compare) and "environ" in ast.unparse(node.comparators[0]):
+            keys.append(node.left)
+    asked = {key.value if isinstance(key, ast.Constant) else texts.get(ast.unparse(key)) for key in keys}
+    words = {node.value for node in ast.walk(module) if isinstance(node, ast.Constant)}
+    ours = {word for word in words if isinstance(word, str) and re.fullmatch(r"PERFGUARD_[A-Z_]+", word)}
+    return ours | {name for name in asked if isinstance(name, str) and re.fullmatch(r"[A-Z][A-Z0-9_]+", name)}
 
 
 def test_every_format_is_told() -> None:
