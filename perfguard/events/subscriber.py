@@ -205,6 +205,10 @@ class Subscriber:
             if item is None:
                 self.bad += len(parts) != 1
                 continue
+            if self.state == "live" and not isinstance(item, Rounds) and item["seq"] == self._next_seq:
+                self._deliver(item)  # the common case of single events, in fewer steps
+                self._deliver_ahead()
+                continue
             seq, end = numbers_of(item)
             taken += end - seq - 1
             if end <= self._next_seq or seq in self._ahead:
@@ -275,9 +279,10 @@ class Subscriber:
     def _deliver(self, item: Item) -> None:
         """Give what of it is new."""
         seq, end = numbers_of(item)
-        ahead = self._ahead.pop(seq, None)  # an answer may bring what also came live
-        if ahead is not None:
-            self._ahead_events -= numbers_of(ahead)[1] - seq
+        if self._ahead:
+            ahead = self._ahead.pop(seq, None)  # an answer may bring what also came live
+            if ahead is not None:
+                self._ahead_events -= numbers_of(ahead)[1] - seq
         if end <= self._next_seq:
             return
         if isinstance(item, Rounds):
@@ -288,7 +293,7 @@ class Subscriber:
         self._next_seq = end
 
     def _deliver_ahead(self) -> None:
-        while (item := self._ahead.get(self._next_seq)) is not None:
+        while self._ahead and (item := self._ahead.get(self._next_seq)) is not None:
             self._deliver(item)
 
     def _skip_to(self, seq: int) -> None:

@@ -213,10 +213,10 @@ class DashboardBase(App[None]):
 
     async def _clock(self) -> None:
         """Ten ticks a second. A timer of Textual's sends a message for each, which costs an idle dashboard the most."""
-        due_s = time.monotonic()
+        begin_s = time.monotonic()
         while True:
-            due_s = max(due_s + TICK_S, time.monotonic() + TICK_S / 10)  # a late tick does not make the next one late
-            await asyncio.sleep(due_s - time.monotonic())
+            past_s = time.monotonic() - begin_s
+            await asyncio.sleep(TICK_S - past_s % TICK_S)  # a late tick neither delays the others nor is made up for
             self.tick()
 
     def tick(self) -> None:
