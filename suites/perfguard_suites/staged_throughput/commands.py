@@ -6,9 +6,11 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from perfguard.errors import PerfguardError
@@ -18,6 +20,7 @@ from perfguard_suites.staged_throughput.config import PROFILES
 from perfguard_suites.staged_throughput.front_end import KINDS as FRONTS
 from perfguard_suites.staged_throughput.interpreter import steady
 from perfguard_suites.staged_throughput.linear import DTYPES
+from perfguard_suites.staged_throughput.stages import Stages
 
 _SERVE = "Answer OpenAI's completions on a port until SIGTERM, then drain; prints one JSON line with the URL."
 _LADDER = "Measure stages 0 to 7 in turn and print where tokens per second are lost."
@@ -38,6 +41,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         ladder.add_argument(f"--{name.replace('_', '-')}", type=int, default=default, help="default: %(default)s")
     ladder.add_argument("--budget", type=float, default=180.0, metavar="S", help="default: %(default)s s")
     ladder.add_argument("--rounds", type=int, help="instead of as many as the budget allows")
+    ladder.add_argument(
+        "--fronts", action="store_true", help="instead: stage 7 with each front end, in turn with stages 0 and 5"
+    )
     ladder.add_argument("--chart", type=Path, metavar="FILE.svg", help="write the chart there")
     ladder.add_argument("--markdown", action="store_true", help="the tables in Markdown")
     self_test = verbs.add_parser("self-test", help=_SELF_TEST, description=_SELF_TEST)
@@ -102,23 +108,34 @@ def _run_server(options: argparse.Namespace) -> int:
 def _run_ladder(options: argparse.Namespace) -> int:
     from perfguard.ladder.chart import chart
     from perfguard.ladder.tables import render
-    from perfguard_suites.staged_throughput.stages import Stages
 
     load = Load(options.requests, options.concurrency, options.prompt_tokens, options.new_tokens)
-    stages = Stages(_backend(options), front=options.front)
-    with stages.serving():
+    backend = _backend(options)
+    with contextlib.ExitStack() as serving:
+        fronts = FRONTS if options.fronts else (options.front,)
+        each = {front: serving.enter_context(_serving(Stages(backend, front=front))) for front in fronts}
+        chosen = each[fronts[0]].ladder()
+        if options.fronts:
+            tops = [replace(each[front].ladder()[-1], name=f"stage7, {front}") for front in fronts]
+            chosen = [chosen[0], chosen[5], *tops]
         found = measure(
-            stages.ladder(),
+            chosen,
             load,
             rounds=options.rounds,
             budget_s=options.budget,
             say=lambda text: print(text, file=sys.stderr, flush=True),
         )
-    print(f"{options.profile}, {stages.backend.name}, {stages.backend.threads} threads\n")
+    print(f"{options.profile}, {backend.name}, {backend.threads} threads\n")
     print(render(found, markdown=options.markdown))
     if options.chart:
         options.chart.write_text(chart(found), encoding="utf-8")
     return 0
+
+
+@contextlib.contextmanager
+def _serving(stages: Stages) -> Iterator[Stages]:
+    with stages.serving():
+        yield stages
 
 
 def _run_self_test(options: argparse.Namespace) -> int:
