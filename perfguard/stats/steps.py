@@ -81,7 +81,7 @@ def find_steps(values: npt.ArrayLike, *, alpha: float = 0.01, smallest: float = 
     x = _clipped(y, noise.sigma)
     scan = _Scan(x, noise)
     threshold = float(stdtrit(noise.degrees, 1 - alpha / (2 * LOOKS * y.size)))
-    places = _weeded(scan, _narrowest(scan, threshold), threshold)
+    places = _merged(scan, _weeded(scan, _narrowest(scan, threshold), threshold), threshold)
     if not places:
         return []
     steps = (_step(scan, left, at, right) for left, at, right in _between(places, y.size))
@@ -241,6 +241,27 @@ def _weeded(scan: _Scan, places: list[int], threshold: float) -> list[int]:
         elif moved == places:
             break
         places = moved
+    return places
+
+
+def _merged(scan: _Scan, places: list[int], threshold: float) -> list[int]:
+    """Two steps become one where one between them leaves nothing over the threshold on either side.
+
+    The shortest windows have but one place for a step: on either side of a large one that they hold off their middle,
+    two of them can show halves of it, which then keep each other from its place.
+    """
+    at = 0
+    while at + 1 < len(places):
+        start = places[at - 1] if at else 0
+        stop = places[at + 2] if at + 2 < len(places) else scan.points
+        candidates, scores = scan.scores(start, stop)
+        place = int(candidates[np.abs(scores).argmax()])
+        rest = [np.abs(scan.scores(*side)[1]) for side in ((start, place), (place, stop))]
+        if places[at] <= place <= places[at + 1] and all(not side.size or side.max() < threshold for side in rest):
+            places = [*places[:at], place, *places[at + 2 :]]
+            at = max(0, at - 1)
+        else:
+            at += 1
     return places
 
 

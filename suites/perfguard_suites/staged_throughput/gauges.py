@@ -54,7 +54,7 @@ class Board:
             self.fd = fd
         self._memory = mmap.mmap(self.fd, mmap.PAGESIZE)
         self.write_steps: Callable[[int], None] = partial(_FIGURE.pack_into, self._memory, 0)
-        self.peek: Callable[[], tuple[int]] = partial(_FIGURE.unpack_from, self._memory, _NOTES_AT)  # type: ignore[assignment]
+        self.peek: Callable[[], tuple[int]] = partial(_FIGURE.unpack_from, self._memory, _NOTES_AT)
 
     def write(self, gauges: Gauges) -> None:
         """Show them."""

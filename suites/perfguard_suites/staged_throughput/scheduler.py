@@ -21,7 +21,7 @@ LONGEST_RETRY_S = 60
 UNKNOWN_SERVICE_S = 1.0  # of a request, before one was served
 NOTHING = Delivery((), (), ())
 MOST_LULLS = 5
-# Four clock readings and three sums in every step would be a tenth of all that is between two passes.
+# Clock readings and sums in every step would be a tenth of all that is between two passes.
 TIMED_EVERY = 7
 
 
@@ -57,7 +57,7 @@ class Scheduler:
         self.on_end: Callable[[Sequence], object] = _nobody
         self.gather_s = 0.0
         self.board: Board | None = None
-        self._scheduling_s = self._stepping_s = self._sending_s = 0.0
+        self._scheduling_s = self._sending_s = 0.0
         self._waiting: dict[str, deque[Sequence]] = {}
         self._holds: dict[Sequence, tuple[int, int]] = {}
         self._reserved = self._came = self._left_queue = 0
@@ -83,12 +83,8 @@ class Scheduler:
 
     @property
     def phases(self) -> dict[str, float]:
-        """Seconds by what they were spent on, from every seventh turn; passes are within batching and sampling."""
-        return {
-            "scheduling": self._scheduling_s,
-            "batching and sampling": self._stepping_s,
-            "sending": self._sending_s,
-        }
+        """Seconds by what they were spent on, from every seventh turn."""
+        return {"scheduling": self._scheduling_s, "sending": self._sending_s}
 
     def gauges(self) -> Gauges:
         """All that is counted here and below."""
@@ -173,7 +169,6 @@ class Scheduler:
         self.channel.send(delivery)
         if timed:
             self._scheduling_s += TIMED_EVERY * (chosen_s - begin_s)
-            self._stepping_s += TIMED_EVERY * (stepped_s - chosen_s)
             self._sending_s += TIMED_EVERY * (perf_counter() - stepped_s)
         return True
 

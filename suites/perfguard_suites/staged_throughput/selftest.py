@@ -87,7 +87,7 @@ class DelayedStack(Stack):
     def endpoint(self, model: str) -> GenerateEndpoint:
         """See `Stack`."""
         found = Stack.endpoint(self, model)
-        found.deliver = self.delays.around_delivery(6, found.deliver)  # type: ignore[method-assign]
+        found.deliver = self.delays.around_delivery(6, found.deliver)  # type: ignore[method-assign, assignment]
         return found
 
 
