@@ -6,9 +6,11 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from statistics import median
 
@@ -21,6 +23,7 @@ from perfguard_suites.staged_throughput.front_end import KINDS as FRONTS
 from perfguard_suites.staged_throughput.interpreter import steady
 from perfguard_suites.staged_throughput.linear import DTYPES
 from perfguard_suites.staged_throughput.llamacpp import BACKENDS, KINDS
+from perfguard_suites.staged_throughput.stages import Stages, targets_of
 
 _SERVE = "Answer OpenAI's completions on a port until SIGTERM, then drain; prints one JSON line with the URL."
 _LADDER = "Measure stages 0 to 7 in turn and print where tokens per second are lost."
@@ -41,6 +44,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--gain", type=int, default=0, metavar="ROUNDS", help="also a batch of 8 against one sequence, and tokens"
     )
     ladder.add_argument("--stages", default="0,1,2,3,4,5,6,7", metavar="N[,N...]", help="these alone (default: all)")
+    ladder.add_argument(
+        "--fronts", action="store_true", help="instead: stage 7 with each front end, in turn with stages 0 and 5"
+    )
     compare = verbs.add_parser("compare", help=_COMPARE, description=_COMPARE)
     for verb in (ladder, compare):
         _add_measuring(verb)
@@ -132,13 +138,20 @@ def _run_ladder(options: argparse.Namespace) -> int:
     from perfguard.ladder.chart import chart
     from perfguard.ladder.tables import render
     from perfguard_suites.staged_throughput.batching import alike_alone, batch_gain
-    from perfguard_suites.staged_throughput.stages import Stages, targets_of
 
     load = _load(options)
-    stages = Stages(_backend(options), front=options.front)
-    with stages.stack.engine, stages.serving():
+    backend = _backend(options)
+    with contextlib.ExitStack() as serving:
+        fronts = FRONTS if options.fronts else (options.front,)
+        each = {front: serving.enter_context(_serving(Stages(backend, front=front))) for front in fronts}
+        stages = each[fronts[0]]
+        targets = targets_of(options.profile)
+        chosen = _chosen(options, stages.ladder(targets=targets))
+        if options.fronts:
+            tops = [replace(each[front].ladder(targets=targets)[-1], name=f"stage7, {front}") for front in fronts]
+            chosen = [*(stages.ladder(targets=targets)[number] for number in (0, 5)), *tops]
         found = measure(
-            _chosen(options, stages.ladder(targets=targets_of(options.profile))),
+            chosen,
             load,
             rounds=options.rounds,
             budget_s=options.budget,
@@ -146,7 +159,7 @@ def _run_ladder(options: argparse.Namespace) -> int:
         )
         gains = batch_gain(stages, load, options.gain)
         alike = alike_alone(stages, load) if gains else 0.0
-    print(f"{options.profile}, {stages.backend.name}, {stages.backend.threads} threads\n")
+    print(f"{options.profile}, {backend.name}, {backend.threads} threads\n")
     print(render(found, markdown=options.markdown))
     if gains:
         print(f"a batch of 8 over one sequence: {median(gains):.2f} ({', '.join(f'{each:.2f}' for each in gains)})")
@@ -189,8 +202,15 @@ def _run_comparison(options: argparse.Namespace) -> int:
     return 0
 
 
+@contextlib.contextmanager
+def _serving(stages: Stages) -> Iterator[Stages]:
+    with stages.serving():
+        yield stages
+
+
 def _run_self_test(options: argparse.Namespace) -> int:
     from perfguard.ladder import blame
+    from perfguard.ladder.selftest import typical_s_per_token
     from perfguard.ladder.synthetic import RealClock
     from perfguard_suites.staged_throughput.selftest import DELAY_S, LOAD, DelayedStages, Delays
 
@@ -201,6 +221,7 @@ def _run_self_test(options: argparse.Namespace) -> int:
             LOAD,
             delay_s=DELAY_S,
             rounds=options.rounds,
+            s_per_token=typical_s_per_token,
             say=lambda text: print(text.partition(":")[0], file=sys.stderr, flush=True),
         )
     print(f"{options.profile}, {stages.backend.name}, n = {options.rounds} rounds")

@@ -7,7 +7,7 @@ import json
 import time
 import types
 from collections.abc import Awaitable, Callable, Coroutine, Generator, MutableMapping
-from typing import Any
+from typing import Any, cast
 
 from perfguard_suites.staged_throughput.generate_endpoint import GenerateEndpoint
 from perfguard_suites.staged_throughput.generation import Generation
@@ -60,12 +60,18 @@ class EventStream:
                 '"finish_reason":null}]}\n\n'.encode()
             )
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - ASGI's signature
+    async def __call__(
+        self,
+        scope: Scope,  # noqa: ARG002 - ASGI's signature
+        receive: Receive,
+        send: Callable[[MutableMapping[str, Any]], Awaitable[None]],
+    ) -> None:
         """Write until the end, or until the reader has gone."""
         watch = asyncio.ensure_future(self._watch(receive))
         try:
+            await asyncio.sleep(0)  # requests that came together are on their way to the engine before any head is out
             await send({"type": "http.response.start", "status": 200, "headers": _HEADERS})
-            self._send = send
+            self._send = cast("Send", send)  # as servers have it: a coroutine function
             while not self._gone:
                 if self._held is not None:
                     held, self._held = self._held, None

@@ -10,6 +10,8 @@ import mmap
 import os
 import struct
 import tempfile
+from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 
@@ -31,12 +33,17 @@ class Gauges(NamedTuple):
 
 
 _FORMAT = struct.Struct(f"{len(Gauges._fields)}q")
-_STEPS = _NOTES = struct.Struct("q")
+_FIGURE = struct.Struct("q")
 _NOTES_AT = 1024  # on a cache line of its own
 
 
 class Board:
-    """Gauges in shared memory: `fd` is inherited by whoever reads them."""
+    """Gauges in shared memory: `fd` is inherited by whoever reads them.
+
+    `write_steps(steps)` shows that figure alone. `notes`: how often the reading process has sent something to the
+    writing one, the only figure that it writes; `peek()` gives it as a tuple of one. Both are without a function of
+    Python's, since they stand between two passes.
+    """
 
     def __init__(self, fd: int | None = None) -> None:
         if fd is None:
@@ -46,23 +53,21 @@ class Board:
         else:
             self.fd = fd
         self._memory = mmap.mmap(self.fd, mmap.PAGESIZE)
+        self.write_steps: Callable[[int], None] = partial(_FIGURE.pack_into, self._memory, 0)
+        self.peek: Callable[[], tuple[int]] = partial(_FIGURE.unpack_from, self._memory, _NOTES_AT)
 
     def write(self, gauges: Gauges) -> None:
         """Show them."""
         _FORMAT.pack_into(self._memory, 0, *gauges)
 
-    def write_steps(self, steps: int) -> None:
-        """Show that figure alone, which is the first one."""
-        _STEPS.pack_into(self._memory, 0, steps)
-
     @property
     def notes(self) -> int:
-        """How often the reading process has sent something to the writing one; the only figure that it writes."""
-        return int(_NOTES.unpack_from(self._memory, _NOTES_AT)[0])
+        """See above."""
+        return self.peek()[0]
 
     @notes.setter
     def notes(self, count: int) -> None:
-        _NOTES.pack_into(self._memory, _NOTES_AT, count)
+        _FIGURE.pack_into(self._memory, _NOTES_AT, count)
 
     def read(self) -> Gauges:
         """What was written last."""
@@ -70,5 +75,7 @@ class Board:
 
     def close(self) -> None:
         """Give memory and file back."""
+        self.write_steps = lambda _: None
+        self.peek = lambda: (0,)
         self._memory.close()
         os.close(self.fd)

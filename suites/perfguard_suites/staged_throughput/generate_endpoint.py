@@ -106,10 +106,10 @@ class GenerateEndpoint:
         self.calls += 1
         sequences, tokens, ended = delivery
         under_way = self._under_way
+        self.tokens += len(tokens)
         for sequence, token in zip(sequences, tokens, strict=True):
             generation = under_way.get(sequence)
             if generation is not None:
-                self.tokens += 1
                 over = ended and sequence in ended
                 if generation.take(token, sequence.finish if over else "") and not over:
                     self.cancel(generation)

@@ -23,12 +23,18 @@ class Generation:
         self.on_piece: OnPiece = _nobody
         self.finish = ""
         self.tokens = 0
-        self._end_token = tokenizer.end_token
+        self._end_token, self._known = tokenizer.end_token, tokenizer.known
         self._detokenizer = Detokenizer(tokenizer)
         self._stop = StopTexts(sequence.sampling.stop) if sequence.sampling.stop else None
 
     def take(self, token: int, finish: str) -> str:
         """Pass on the piece of one token, -1 for none; returns `finish`, which a stop text makes `stop`."""
+        if not finish and self._stop is None and not self._detokenizer.begun:
+            whole = self._known.get(token)
+            if whole is not None:  # nearly all tokens
+                self.tokens += 1
+                self.on_piece(whole, "")
+                return ""
         text = ""
         if token >= 0:
             self.tokens += 1

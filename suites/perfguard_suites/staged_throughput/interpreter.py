@@ -20,6 +20,7 @@ from pathlib import Path
 SWITCH_S = 50e-6
 MADV_COLLAPSE = 25
 PAGE_BYTES = 2 << 20
+LARGEST_BYTES = 256 << 20  # of a mapping: beyond that it is weights, which gain nothing, and copying them takes seconds
 
 
 def polite() -> None:
@@ -46,6 +47,8 @@ def onto_large_pages() -> int:
         place, rights, _, _, _, *name = line.split()
         if rights.startswith("rw") and name in ([], ["[heap]"]):
             begin, end = (int(address, 16) for address in place.split("-"))
+            if end - begin > LARGEST_BYTES:
+                continue
             for page in range(-(-begin // PAGE_BYTES) * PAGE_BYTES, end - PAGE_BYTES + 1, PAGE_BYTES):
                 moved += madvise(ctypes.c_void_p(page), ctypes.c_size_t(PAGE_BYTES), MADV_COLLAPSE) == 0
     return moved

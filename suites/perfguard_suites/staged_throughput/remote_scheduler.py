@@ -21,8 +21,8 @@ LOOK_S = 1e-3
 class RemoteScheduler:
     """Takes requests and gives tokens as they come, in the event loop's thread.
 
-    The engine wakes this end only where a request ends. Tokens are looked for every millisecond, while anybody waits for
-    some: to wake another process in every step costs the engine more than all else it does between two passes.
+    The engine wakes this end only where a request ends. Tokens are looked for every millisecond, while anybody waits
+    for some: to wake another process in every step costs the engine more than all else it does between two passes.
 
     `deliver` gets them; `report` is asked what was counted here; `on_lost` is told that the engine has ended, when
     everybody who waited has been told. The queue's bound is kept here: what waits is what was sent and has not left the
@@ -52,6 +52,7 @@ class RemoteScheduler:
         self._members: list[Sequence] = []
         self._loop: asyncio.AbstractEventLoop | None = None
         self._writing = False
+        self._steps = -1
         bell.setblocking(False)
         self._bell = bell
         self._timer: asyncio.TimerHandle | None = None
@@ -135,7 +136,10 @@ class RemoteScheduler:
 
     def _look(self) -> None:
         self._timer = None
-        self._read()
+        steps = self.board.read().steps
+        if steps != self._steps:  # or else a step is under way still
+            self._steps = steps
+            self._read()
         self._look_again()
 
     def _rung(self) -> None:

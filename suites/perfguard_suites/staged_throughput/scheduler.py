@@ -21,9 +21,8 @@ LONGEST_RETRY_S = 60
 UNKNOWN_SERVICE_S = 1.0  # of a request, before one was served
 NOTHING = Delivery((), (), ())
 MOST_LULLS = 5
-# Four clock readings and three sums in every step would be a tenth of all that is between two passes.
+# Clock readings and sums in every step would be a tenth of all that is between two passes.
 TIMED_EVERY = 7
-SHOWN_EVERY = 16
 
 
 class Scheduler:
@@ -58,7 +57,7 @@ class Scheduler:
         self.on_end: Callable[[Sequence], object] = _nobody
         self.gather_s = 0.0
         self.board: Board | None = None
-        self._scheduling_s = self._stepping_s = self._sending_s = 0.0
+        self._scheduling_s = self._sending_s = 0.0
         self._waiting: dict[str, deque[Sequence]] = {}
         self._holds: dict[Sequence, tuple[int, int]] = {}
         self._reserved = self._came = self._left_queue = 0
@@ -84,12 +83,8 @@ class Scheduler:
 
     @property
     def phases(self) -> dict[str, float]:
-        """Seconds by what they were spent on, from every seventh turn; passes are within batching and sampling."""
-        return {
-            "scheduling": self._scheduling_s,
-            "batching and sampling": self._stepping_s,
-            "sending": self._sending_s,
-        }
+        """Seconds by what they were spent on, from every seventh turn."""
+        return {"scheduling": self._scheduling_s, "sending": self._sending_s}
 
     def gauges(self) -> Gauges:
         """All that is counted here and below."""
@@ -156,11 +151,14 @@ class Scheduler:
         ended = self._let_in(messages) if messages else ()
         if self._waiting and self.ids.free:
             self._admit()
-        if self.board is not None:
-            self._show(self.board, whole=bool(messages))
+        batches, board = self.batches, self.board
+        if board is not None:
+            if messages or timed:
+                board.write(self.gauges())
+            else:
+                board.write_steps(batches.calls)
         if timed:
             chosen_s = perf_counter()
-        batches = self.batches
         delivery = batches.step() if batches.running else NOTHING
         if timed:
             stepped_s = perf_counter()
@@ -171,7 +169,6 @@ class Scheduler:
         self.channel.send(delivery)
         if timed:
             self._scheduling_s += TIMED_EVERY * (chosen_s - begin_s)
-            self._stepping_s += TIMED_EVERY * (stepped_s - chosen_s)
             self._sending_s += TIMED_EVERY * (perf_counter() - stepped_s)
         return True
 
@@ -193,15 +190,8 @@ class Scheduler:
         for each in delivery.ended:
             self._release(each)
         if delivery.ended and self.board is not None:
-            self._show(self.board, whole=True)
+            self.board.write(self.gauges())
         return Delivery(delivery.sequences, delivery.tokens, [*cancelled, *delivery.ended]) if cancelled else delivery
-
-    def _show(self, board: Board, *, whole: bool) -> None:
-        """In every step its number, and all figures where requests came or went."""
-        if whole or self.calls % SHOWN_EVERY == 0:
-            board.write(self.gauges())
-        else:
-            board.write_steps(self.batches.calls)
 
     def _admit(self) -> None:
         now_s = perf_counter()

@@ -28,7 +28,7 @@ from perfguard_suites.staged_throughput.stages import MODEL, Stages
 
 STEP_TIMEOUT_S = 60.0
 DELAY_S = 1e-3
-LOAD = Load(requests=8, new_tokens=24, prompt_tokens=16)
+LOAD = Load(requests=8, new_tokens=64, prompt_tokens=16)
 
 
 class Delays:
@@ -87,7 +87,7 @@ class DelayedStack(Stack):
     def endpoint(self, model: str) -> GenerateEndpoint:
         """See `Stack`."""
         found = Stack.endpoint(self, model)
-        found.deliver = self.delays.around_delivery(6, found.deliver)  # type: ignore[method-assign]
+        found.deliver = self.delays.around_delivery(6, found.deliver)  # type: ignore[method-assign, assignment]
         return found
 
 

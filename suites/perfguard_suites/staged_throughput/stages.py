@@ -145,8 +145,10 @@ class Stages:
         calls = {name: count - before[name] for name, count in self.stack.calls().items()}
         run = books.client or StageRun(wall_s, sum(map(len, tokens.values())), _times(books))
         forwards = self.backend.forwards()
-        if "batching and sampling" in books.phases:
-            books.phases["batching and sampling"] -= sum(each.end_s - each.begin_s for each in forwards)
+        if "sending" in books.phases and books.client is None:
+            told_s = books.phases["scheduling"] + books.phases["sending"]
+            passes_s = sum(each.end_s - each.begin_s for each in forwards)
+            books.phases["batching and sampling"] = wall_s - passes_s - told_s
         run = replace(
             run,
             forwards=forwards,

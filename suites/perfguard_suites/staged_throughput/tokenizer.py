@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import importlib
+from collections.abc import Mapping
 
 BYTES = 256
 END = 256  # end of sequence, no text
@@ -25,6 +26,11 @@ class ByteTokenizer:
     def recipe(self) -> tuple[str, object]:
         """What another process makes the same tokenizer of: its class as `module:name`, and the argument."""
         return f"{type(self).__module__}:{type(self).__name__}", self.vocabulary
+
+    @property
+    def known(self) -> Mapping[int, str]:
+        """Texts of tokens that are whole characters: those that were asked for so far."""
+        return self._whole
 
     def encode(self, text: str) -> list[int]:
         """The bytes of a text. Raises `UnicodeEncodeError` for lone surrogates, which no UTF-8 has."""
@@ -64,21 +70,21 @@ class Detokenizer:
     def __init__(self, tokenizer: ByteTokenizer) -> None:
         self._tokenizer = tokenizer
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
-        self._begun = False  # a character of several bytes
+        self.begun = False  # a character of several bytes
 
     def feed(self, token: int) -> str:
         """The text that this token completes, perhaps none."""
-        if not self._begun:
+        if not self.begun:
             whole = self._tokenizer.whole(token)
             if whole is not None:
                 return whole
         text = self._decoder.decode(self._tokenizer.piece(token))
-        self._begun = bool(self._decoder.getstate()[0])
+        self.begun = bool(self._decoder.getstate()[0])
         return text
 
     def finish(self) -> str:
         """What an unfinished character becomes at the end."""
-        self._begun = False
+        self.begun = False
         return self._decoder.decode(b"", True)
 
 

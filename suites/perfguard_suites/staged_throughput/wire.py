@@ -43,22 +43,24 @@ class Wire:
         """Whether something is kept."""
         return bool(self._kept)
 
-    def send(self, message: Any) -> None:
-        """Send a message, after those that are kept."""
+    def send(self, message: Any) -> bool:
+        """Send a message, after those that are kept; whether it is all on its way."""
         data = self._packer.pack(message)
         if self._kept:
             self._keep(data)
             self.flush()
-            return
+            return not self._kept
         try:
             sent = self.socket.send(data)
         except BlockingIOError:
             sent = 0
         except OSError:
             self.over = True
-            return
-        if sent < len(data):
-            self._keep(data[sent:])
+            return False
+        if sent == len(data):
+            return True
+        self._keep(data[sent:])
+        return False
 
     def flush(self) -> None:
         """Send of what is kept as much as is taken now."""
