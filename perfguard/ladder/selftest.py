@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from statistics import median
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -17,10 +17,10 @@ from perfguard.errors import LadderError
 from perfguard.ladder.model import Load, Stage, StageRun
 from perfguard.ladder.result import Ladder
 from perfguard.ladder.rounds import measure
-from perfguard.ladder.terms import profile_of
 from perfguard.stats.quantiles import Array
 
 TOLERANCE = 0.10
+QUICK = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,21 +58,34 @@ def steps_of(run: StageRun) -> int:
     return len(run.forwards)
 
 
-def wall_s_per_token(run: StageRun) -> float:
+def wall_s_per_token(_stage: str, run: StageRun) -> float:
     """The wall over the tokens."""
     return run.wall_s / run.tokens
 
 
-def typical_s_per_token(run: StageRun) -> float:
-    """The same with each pass as long as the median one of its shape: one that others interrupted counts as any other.
+def term_s_per_token(backend: str) -> Callable[[str, StageRun], float]:
+    """Of a delay in a stage above `backend`, the time between passes; of one in it, that of the passes.
 
-    On a machine that is shared, a run of a tenth of a second differs from the next by half its length otherwise.
+    On a shared machine walls differ by more than the delay from run to run, and a pass after a delay is slower too,
+    since the caches are emptied meanwhile: that is dilation, and no time that the delayed component took. Of a run's
+    gaps, and of its passes of each shape, the quickest tenth tells how long they are when nobody interrupts.
     """
-    took_s: defaultdict[tuple[str, int, int], list[float]] = defaultdict(list)
-    for each in run.forwards:
-        took_s[each.shape].append(each.end_s - each.begin_s)
-    forward_s = sum(len(found) * median(found) for found in took_s.values())
-    return profile_of(run).gap_s + forward_s / run.tokens
+
+    def found(stage: str, run: StageRun) -> float:
+        passes = sorted(run.forwards, key=lambda each: each.begin_s)
+        if stage != backend:
+            gaps_s = [after.begin_s - before.end_s for before, after in pairwise(passes)]
+            return len(passes) * _undisturbed(gaps_s) / run.tokens
+        took_s: defaultdict[tuple[str, int, int], list[float]] = defaultdict(list)
+        for each in passes:
+            took_s[each.shape].append(each.end_s - each.begin_s)
+        return sum(len(each) * _undisturbed(each) for each in took_s.values()) / run.tokens
+
+    return found
+
+
+def _undisturbed(seconds: Sequence[float]) -> float:
+    return float(np.quantile(seconds, QUICK)) if seconds else 0.0
 
 
 def blame(
@@ -82,14 +95,14 @@ def blame(
     delay_s: float = 1e-3,
     rounds: int = 8,
     steps: Callable[[StageRun], int] = steps_of,
-    s_per_token: Callable[[StageRun], float] = wall_s_per_token,
+    s_per_token: Callable[[str, StageRun], float] = wall_s_per_token,
     **options: Any,
 ) -> list[Blame]:
     """Where the ladder puts a delay of `delay_s` a step, for each component in turn.
 
     `stages_with(name)` gives all stages with that delay in the component of stage `name`, `stages_with("")` without
-    any. Only stages at or above the component contain it and are run twice. `s_per_token`: what is compared of a run.
-    `options` go to `measure`.
+    any. Only stages at or above the component contain it and are run twice. `s_per_token`: what is compared of a run,
+    where that stage has the delay. `options` go to `measure`.
     Raises `LadderError` where `stages_with` gives other stages than it did, or a run has no steps.
     """
     clean = list(stages_with(""))
@@ -103,8 +116,7 @@ def blame(
             replace(stage, name=_delayed(stage.name, name), component="", target=None) for stage in delayed[index:]
         ]
     ladder = measure(runners, load, rounds=rounds, budget_s=0.0, **options)
-    taken = {name: np.array([s_per_token(run) for run in ladder.runs(name)]) for name in ladder.names}
-    return [_blame(ladder, names, index, delay_s, steps, taken) for index in range(len(names))]
+    return [_blame(ladder, names, index, delay_s, steps, s_per_token) for index in range(len(names))]
 
 
 def _blame(
@@ -113,7 +125,7 @@ def _blame(
     index: int,
     delay_s: float,
     steps: Callable[[StageRun], int],
-    taken: Mapping[str, Array],
+    s_per_token: Callable[[str, StageRun], float],
 ) -> Blame:
     name = names[index]
     runs = ladder.runs(_delayed(name, name))
@@ -123,7 +135,8 @@ def _blame(
     found = dict.fromkeys(names[:index], 0.0)  # they do not contain it
     below: Array = np.zeros(len(runs))
     for each in names[index:]:
-        extra = taken[_delayed(each, name)] - taken[each]
+        pairs = zip(ladder.runs(_delayed(each, name)), ladder.runs(each), strict=True)
+        extra = np.array([s_per_token(name, delayed) - s_per_token(name, plain) for delayed, plain in pairs])
         found[each] = float(np.median(extra - below))
         below = extra
     return Blame(name, delay_s * counted / sum(run.tokens for run in runs), found)

@@ -210,7 +210,7 @@ def _serving(stages: Stages) -> Iterator[Stages]:
 
 def _run_self_test(options: argparse.Namespace) -> int:
     from perfguard.ladder import blame
-    from perfguard.ladder.selftest import typical_s_per_token
+    from perfguard.ladder.selftest import term_s_per_token
     from perfguard.ladder.synthetic import RealClock
     from perfguard_suites.staged_throughput.selftest import DELAY_S, LOAD, DelayedStages, Delays
 
@@ -221,7 +221,7 @@ def _run_self_test(options: argparse.Namespace) -> int:
             LOAD,
             delay_s=DELAY_S,
             rounds=options.rounds,
-            s_per_token=typical_s_per_token,
+            s_per_token=term_s_per_token("stage0"),
             say=lambda text: print(text.partition(":")[0], file=sys.stderr, flush=True),
         )
     print(f"{options.profile}, {stages.backend.name}, n = {options.rounds} rounds")

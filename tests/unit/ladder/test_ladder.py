@@ -9,7 +9,7 @@ import pytest
 from perfguard.errors import LadderError
 from perfguard.ladder import Forward, Ladder, Load, Stage, StageRun, blame, measure
 from perfguard.ladder.rounds import MOST_ROUNDS
-from perfguard.ladder.selftest import typical_s_per_token, wall_s_per_token
+from perfguard.ladder.selftest import term_s_per_token, wall_s_per_token
 from perfguard.ladder.synthetic import VirtualClock, delayed_stages, stages
 
 COSTS_S = (5e-3, 20e-6, 300e-6, 0.0, 150e-6)
@@ -89,19 +89,21 @@ def test_blame_that_falls_elsewhere_is_wrong() -> None:
     assert found[2].elsewhere == pytest.approx(1)
 
 
-def test_a_pass_that_others_interrupted_changes_no_typical_time() -> None:
-    """One pass of six takes a second longer, and the wall with it: the typical time per token stays, the gap counts."""
+def test_a_pass_that_others_interrupted_changes_no_term() -> None:
+    """One pass of six takes a second longer, and the wall with it: neither the typical pass nor the gap does."""
 
-    def run_with(interrupted_s: float, gap_s: float = 0.5) -> StageRun:
-        begins = [gap_s + 2.0 * i + (interrupted_s if i > 2 else 0.0) for i in range(6)]
+    def run_with(interrupted_s: float) -> StageRun:
+        begins = [2.0 * i + (interrupted_s if i > 2 else 0.0) for i in range(6)]
         passes = [
             Forward(b, b + 1.0 + (interrupted_s if i == 2 else 0.0), 4, 4, "decode") for i, b in enumerate(begins)
         ]
         return StageRun(passes[-1].end_s, 24, (), tuple(passes))
 
-    assert typical_s_per_token(run_with(1.0)) == pytest.approx(typical_s_per_token(run_with(0.0)))
-    assert wall_s_per_token(run_with(1.0)) - wall_s_per_token(run_with(0.0)) == pytest.approx(1 / 24)
-    assert typical_s_per_token(run_with(0.0, 1.5)) - typical_s_per_token(run_with(0.0)) == pytest.approx(1 / 24)
+    calm, interrupted = run_with(0.0), run_with(1.0)
+    term = term_s_per_token("backend")
+    assert wall_s_per_token("", interrupted) - wall_s_per_token("", calm) == pytest.approx(1 / 24)
+    assert term("backend", interrupted) == pytest.approx(term("backend", calm)) == pytest.approx(6 / 24)
+    assert term("above", interrupted) == pytest.approx(term("above", calm)) == pytest.approx(6 / 24)
 
 
 @pytest.mark.parametrize(("stage", "layer"), [(3, 3), (4, 2)])
