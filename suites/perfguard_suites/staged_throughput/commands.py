@@ -23,7 +23,7 @@ from perfguard_suites.staged_throughput.front_end import KINDS as FRONTS
 from perfguard_suites.staged_throughput.interpreter import steady
 from perfguard_suites.staged_throughput.linear import DTYPES
 from perfguard_suites.staged_throughput.llamacpp import BACKENDS, KINDS
-from perfguard_suites.staged_throughput.stages import Stages
+from perfguard_suites.staged_throughput.stages import Stages, targets_of
 
 _SERVE = "Answer OpenAI's completions on a port until SIGTERM, then drain; prints one JSON line with the URL."
 _LADDER = "Measure stages 0 to 7 in turn and print where tokens per second are lost."
@@ -138,17 +138,18 @@ def _run_ladder(options: argparse.Namespace) -> int:
     from perfguard.ladder.chart import chart
     from perfguard.ladder.tables import render
     from perfguard_suites.staged_throughput.batching import alike_alone, batch_gain
-    from perfguard_suites.staged_throughput.stages import targets_of
 
-    load, backend = _load(options), _backend(options)
+    load = _load(options)
+    backend = _backend(options)
     with contextlib.ExitStack() as serving:
         fronts = FRONTS if options.fronts else (options.front,)
         each = {front: serving.enter_context(_serving(Stages(backend, front=front))) for front in fronts}
         stages = each[fronts[0]]
-        chosen = _chosen(options, stages.ladder(targets=targets_of(options.profile)))
+        targets = targets_of(options.profile)
+        chosen = _chosen(options, stages.ladder(targets=targets))
         if options.fronts:
-            tops = [replace(each[front].ladder()[-1], name=f"stage7, {front}") for front in fronts]
-            chosen = [*(stages.ladder()[index] for index in (0, 5)), *tops]
+            tops = [replace(each[front].ladder(targets=targets)[-1], name=f"stage7, {front}") for front in fronts]
+            chosen = [*(stages.ladder(targets=targets)[number] for number in (0, 5)), *tops]
         found = measure(
             chosen,
             load,

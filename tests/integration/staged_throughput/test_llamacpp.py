@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import sys
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -144,19 +146,32 @@ def test_a_files_own_tokenizer_is_ours() -> None:
     assert theirs.encode("<|endoftext|>") == [ours.end_token]
 
 
-@pytest.mark.skipif(not cpp_server.installed(), reason="xllamacpp is not installed: make perf-llamacpp")
-def test_llamacpps_own_server_says_the_same() -> None:
-    """The C++ server on the same float32 file: the prompt has as many tokens, and the greedy text is stage 0's."""
+def own_server(path: Path) -> cpp_server.ServerProcess:
+    """`serve --gguf`: the file is tried first, and its tokenizer made again in the front end's process."""
+    command = [sys.executable, "-m", "perfguard_suites.staged_throughput", "serve", f"--gguf={path}", "--port=0"]
+    return cpp_server.ServerProcess([*command, "--threads=1", "--slots=2", "--capacity=64"], "stage 7")
+
+
+def cpps_server(path: Path) -> cpp_server.ServerProcess:
+    """llama.cpp's own."""
+    if not cpp_server.installed():
+        pytest.skip("xllamacpp is not installed: make perf-llamacpp")
+    return cpp_server.cpp_server(path, threads=1, slots=2, capacity=64, unified=True)
+
+
+@pytest.mark.parametrize("start", [own_server, cpps_server])
+def test_servers_of_a_users_file_say_what_stage_0_does(start: Callable[[Path], cpp_server.ServerProcess]) -> None:
+    """Ours and llama.cpp's on one float32 file: the prompt has as many tokens, and the greedy text is stage 0's."""
     prompt, new_tokens = "the same prompt", 12
     backend = LlamaCppBackend(tiny_file("f32"), capacity=64, threads=1)
     expected = ByteTokenizer(512).decode(alone(backend, list(prompt.encode()), new_tokens))
     backend.close()
     body = {"prompt": prompt, "max_tokens": new_tokens, "temperature": 0}
-    with cpp_server.cpp_server(tiny_file("f32"), threads=1, slots=2, capacity=64, unified=True) as server:
-        request = urllib.request.Request(
-            f"{server.facts.url}/v1/completions", json.dumps(body).encode(), {"content-type": "application/json"}
-        )
+    with start(tiny_file("f32")) as server:
+        url = server.facts.url.removesuffix("/v1") + "/v1/completions"
+        request = urllib.request.Request(url, json.dumps(body).encode(), {"content-type": "application/json"})
         with urllib.request.urlopen(request, timeout=60) as answer:
             found = json.load(answer)
+        assert server.cpu_s() > 0
     assert found["usage"]["prompt_tokens"] == len(prompt)
     assert found["choices"][0]["text"] == expected
