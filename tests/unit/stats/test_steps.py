@@ -78,3 +78,12 @@ def test_what_is_smaller_than_asked_for_is_left_out() -> None:
     values[50:] += 0.01
     assert len(find_steps(values)) == 1
     assert find_steps(values, smallest=0.02) == []
+
+
+def test_a_large_step_off_the_middle_of_the_shortest_windows_is_one_step() -> None:
+    """30 % with 1 % of noise, at each place of a short series: one step, within the range that is told."""
+    for at in range(4, 21):
+        values = RNG(at).normal(0, 0.01, 24)
+        values[at:] += 0.3
+        (step,) = find_steps(values, smallest=0.02)
+        assert (step.at, step.first < at <= step.last) == (at, True)
