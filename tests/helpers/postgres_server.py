@@ -35,13 +35,14 @@ def server() -> Iterator[str]:
     if root and (owner is None or shutil.which("setpriv") is None):
         pytest.skip("root cannot run PostgreSQL, and there is no other user to lend it to")
     # Short, because a socket's path may have 107 characters.
-    folder = Path(tempfile.mkdtemp(prefix="perfguard-pg-", dir="/tmp"))
+    folder = Path(tempfile.mkdtemp(prefix="pg-of-a-test-", dir="/tmp"))
     try:
         if owner is not None:
             shutil.chown(folder, owner)
         run = _Runner(home, folder, owner)
         run("initdb", "-D", str(folder / "data"), "-U", USER, "--auth=trust", "-E", "UTF8", "--no-locale", "--no-sync")
         options = f"-c listen_addresses= -c unix_socket_directories={folder} -c fsync=off -c max_connections=40"
+        options += " -c dynamic_shared_memory_type=mmap"  # nothing in /dev/shm, where other tests look for leftovers
         run("pg_ctl", "-D", str(folder / "data"), "-o", options, "-l", str(folder / "log"), "-w", "-t", "50", "start")
         try:
             yield f"postgresql+psycopg://{USER}@/postgres?host={folder}"
