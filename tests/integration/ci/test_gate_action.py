@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import yaml
 from github_server import READS, WRITES, GitHub, serving
-from made_pull_request import PYTHON, TOP, Done, Job, Made, git, make, opened
+from made_pull_request import PYTHON, QUICKER, TOP, Done, Job, Made, git, make, opened
 
 COUNTS = "tests/perf/test_calls.py"
 
@@ -168,7 +168,7 @@ def test_the_main_branch_is_compared_with_baselines_and_proposes_new_ones(made: 
     again = gate(job, 0, paths=COUNTS, history=".perfguard/history.db")
     assert again.outputs["verdict"] == "same"
     told = subprocess.run(
-        [PYTHON, "-m", "perfguard.cli", "history", "runs", "--json"],
+        [PYTHON, "-m", "perfguard.cli", "history", "runs", "--history=.perfguard/history.db", "--json"],
         cwd=checkout,
         capture_output=True,
         text=True,
@@ -203,6 +203,7 @@ def test_gitlab_s_template_runs_the_same_gate(made: Made, tmp_path: Path) -> Non
     (bin_folder / "python").write_text(f'#!/bin/sh\nexec "{PYTHON}" "$@"\n')
     (bin_folder / "python").chmod(0o755)
     variables = {
+        **QUICKER,
         **{name: str(value) for name, value in job["variables"].items()},
         "PERFGUARD_PATHS": COUNTS,
         "GITLAB_CI": "true",
