@@ -140,6 +140,7 @@ class Measurer:
             **os.environ,
             "PYTHONPATH": os.pathsep.join(dict.fromkeys([*path, *strangers])),
             FOREIGN_ROOT: str(self.top),
+            "PERFGUARD_HISTORY": "off",  # comparisons of a search are no runs of the project
         }
 
 

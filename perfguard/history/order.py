@@ -30,6 +30,8 @@ def in_commit_order(items: Sequence[T], place: Callable[[T], Place]) -> list[T]:
     A commit without position (a shallow clone) goes behind the last one that has any and is not younger.
     """
     places = [place(item) for item in items]
+    if all(p.position is not None for p in places):
+        return [items[i] for i in sorted(range(len(items)), key=lambda i: (places[i].position, places[i].started))]
     known = sorted((p for p in places if p.position is not None), key=lambda p: (p.position or 0, p.started))
     latest = list(accumulate((p.moment for p in known), max))
 

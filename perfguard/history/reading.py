@@ -174,5 +174,5 @@ def _point(row: Any) -> TrendPoint:
 
 
 def iso(moment: dt.datetime) -> str:
-    """As run documents write it: ISO 8601 in UTC, to the millisecond."""
-    return moment.astimezone(dt.timezone.utc).isoformat(timespec="milliseconds")
+    """As run documents write it: ISO 8601 to the millisecond. `moment` is in UTC, as `schema.Moment` gives it."""
+    return moment.isoformat(timespec="milliseconds")
