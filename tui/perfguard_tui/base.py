@@ -173,7 +173,7 @@ class DashboardBase(App[None]):
         begin_s = time.monotonic()
         while True:
             left_s = TICK_S - (time.monotonic() - begin_s) % TICK_S
-            # A late tick neither delays the others nor is made up for; one that came a hair early is not followed at once.
+            # A late tick neither delays the others nor is made up for; one a hair early is not followed at once.
             await asyncio.sleep(left_s if left_s > TICK_S / 10 else left_s + TICK_S)
             self.tick()
 
