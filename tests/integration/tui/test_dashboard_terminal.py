@@ -95,7 +95,7 @@ def test_no_color_is_respected(recording: Path) -> None:
 def test_a_terminal_of_sixteen_colours_is_sent_no_others(recording: Path, no_color: bool) -> None:
     """Its own sixteen, brighter ones for what matters; the chosen row is turned round, with NO_COLOR as well."""
     environ = {"TERM": "xterm", "COLORTERM": ""} | ({"NO_COLOR": "1"} if no_color else {})
-    status, output = _in_terminal([str(recording)], "▲ slower", **environ)
+    status, output = _in_terminal([str(recording)], "1 ▲ slower", **environ)
     assert status == 0
     assert not re.search(r"[34]8;[25];", output)
     slower = re.search(r"\x1b\[([0-9;]*)m *1 ▲ slower", output)
