@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
+import pytest
 from conftest import Project
 
 SUITE = """
@@ -24,6 +25,7 @@ def test_pedantic(benchmark):
 """
 
 
+@pytest.mark.long
 def test_both_styles_are_compared_in_turn(project: Project) -> None:
     """Four times slower than HEAD: `benchmark(...)` and `benchmark.pedantic` with a set-up are both found slower."""
     project.tests(SUITE.format(seconds=0.001))

@@ -98,10 +98,20 @@ def busy(project: Project) -> None:
     (project.top / "src" / "thing" / "__init__.py").write_text("CALLS = 99\n")
 
 
+def test_one_commit_of_four_is_found(counted: Project) -> None:
+    """The user in the middle of things: the commit, its message and the change; all is left as it was."""
+    busy(counted)
+    document, text = counted.run("c1", "main", "--", CALLS)
+    assert (document["conclusion"], document["first_slower"]) == ("found", counted.id_of(3))
+    assert document["neighbours"]["against"] == counted.id_of(2)
+    assert "calls: 7 -> 8 (exact)" in text
+
+
 @pytest.mark.parametrize(
     ("commits", "slower", "broken", "lacking", "steps"),
-    [(16, 11, 8, 9, 4), pytest.param(64, 41, 32, 39, 6, marks=pytest.mark.long)],
+    [(16, 11, 8, 9, 4), (64, 41, 32, 39, 6)],
 )
+@pytest.mark.long
 def test_one_commit_is_found_among_broken_ones(
     tmp_path: Path, commits: int, slower: int, broken: int, lacking: int, steps: int
 ) -> None:
@@ -145,6 +155,7 @@ def test_a_slower_commit_is_found_with_its_phase(tmp_path: Path) -> None:
     assert change["phases"][0]["share"] > 0.9
 
 
+@pytest.mark.long
 def test_a_commit_that_cannot_be_built_leaves_a_range(counted: Project) -> None:
     """`--build` runs in each worktree; from a subfolder; what the skipped commit hides is said, exit 1."""
     document, text = counted.run(
@@ -202,7 +213,7 @@ def test_code_imported_from_the_checkout_is_refused(tmp_path: Path) -> None:
     assert "imported modules of another tree: thing" in text
 
 
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
+@pytest.mark.parametrize("how", [signal.SIGINT, pytest.param(signal.SIGKILL, marks=pytest.mark.long)])
 def test_a_stopped_bisect_leaves_no_process_and_the_next_no_worktree(tmp_path: Path, how: signal.Signals) -> None:
     """After Ctrl-C nothing is left; after SIGKILL no process lives on, and the next run removes the worktrees."""
     project = Project(tmp_path, MadeHistory(3, slower=2))

@@ -193,6 +193,7 @@ def test_what_cannot_be_decided_says_so_in_summary_outputs_and_status(made: Made
     assert line.startswith("::error title=perfguard::the base 'no-such-branch'")
 
 
+@pytest.mark.long
 def test_gitlab_s_template_runs_the_same_gate(made: Made, tmp_path: Path) -> None:
     """Its script, on a merge request: the base that GitLab names, JUnit and code quality where it lists them."""
     head = made.pull_request(6, calls=8)

@@ -411,30 +411,35 @@ def test_a_bad_marker_is_named(project: Project, marker: str, culprit: str) -> N
     assert "INTERNALERROR" not in done.stdout + done.stderr
 
 
-@pytest.mark.parametrize(
-    ("body", "culprit"),
-    [
-        ("perfguard.record('x', float('nan'), unit='s')", "the figure is nan"),
-        ("perfguard.record('x', [1.0, float('inf')], unit='s')", "the figure is inf"),
-        ("perfguard.record('x', [], unit='s')", "no samples"),
-        ("perfguard.record('x', 1.0, unit='furlong')", "furlong"),
-        ("perfguard.record('x', 'fast', unit='s')", "fast"),
-        ("perfguard.count('x', 1.5)", "not exact"),
-        ("perfguard.count('x', 1); perfguard.count('x', 2)", "recorded twice"),
-        ("perfguard(int); perfguard(int)", "recorded twice"),
-        ("perfguard(42)", "not its result"),
-        ("perfguard.account([])", "no calls"),
-        ("perfguard.account([(1.0, {'rpc': -1.0})])", "account: rpc: -1.0 is no time"),
-        ("perfguard(int); perfguard.account([(1.0, {})])", "recorded twice"),
-        ("perfguard.compare({'a': int})", "at least two"),
-        ("from perfguard.pictures import Rungs; perfguard.picture(Rungs('empty', ()))", "picture 'empty'"),
-        ("perfguard.compare({'a': int, 'b': int}, reference='c')", "'c'"),
-    ],
+NO_FIGURES = (
+    ("perfguard.record('x', float('nan'), unit='s')", "the figure is nan"),
+    ("perfguard.record('x', [1.0, float('inf')], unit='s')", "the figure is inf"),
+    ("perfguard.record('x', [], unit='s')", "no samples"),
+    ("perfguard.record('x', 1.0, unit='furlong')", "furlong"),
+    ("perfguard.record('x', 'fast', unit='s')", "fast"),
+    ("perfguard.count('x', 1.5)", "not exact"),
+    ("perfguard.count('x', 1); perfguard.count('x', 2)", "recorded twice"),
+    ("perfguard(int); perfguard(int)", "recorded twice"),
+    ("perfguard(42)", "not its result"),
+    ("perfguard.account([])", "no calls"),
+    ("perfguard.account([(1.0, {'rpc': -1.0})])", "account: rpc: -1.0 is no time"),
+    ("perfguard(int); perfguard.account([(1.0, {})])", "recorded twice"),
+    ("perfguard.compare({'a': int})", "at least two"),
+    ("from perfguard.pictures import Rungs; perfguard.picture(Rungs('empty', ()))", "picture 'empty'"),
+    ("perfguard.compare({'a': int, 'b': int}, reference='c')", "'c'"),
 )
-def test_a_figure_that_is_none_fails_its_case_with_a_reason(project: Project, body: str, culprit: str) -> None:
-    """NaN, infinity, nothing, a wrong unit, a name used twice: the case fails and the message says what."""
-    project.pytester.makepyfile(test_suite=f"def test_it(perfguard):\n    {body}\n")
-    assert culprit in project.run(status=1)
+
+
+def test_figures_that_are_none_fail_their_cases_with_a_reason(project: Project) -> None:
+    """NaN, infinity, nothing, a wrong unit, a name used twice: each case fails and its message says what."""
+    tests = (f"def test_{number}(perfguard):\n    {body}\n" for number, (body, _) in enumerate(NO_FIGURES))
+    project.pytester.makepyfile(test_suite="\n".join(tests))
+    parts = re.split(r"^_+ test_(\d+) _+$", project.run(status=1), flags=re.MULTILINE)
+    errors = {
+        int(number): re.findall("^E .*", part, re.MULTILINE)
+        for number, part in zip(parts[1::2], parts[2::2], strict=True)
+    }
+    assert {n for n, (_, culprit) in enumerate(NO_FIGURES) if not any(culprit in line for line in errors[n])} == set()
 
 
 @pytest.mark.parametrize(

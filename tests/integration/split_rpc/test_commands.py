@@ -23,7 +23,7 @@ def run(*arguments: str, status: int = 0) -> subprocess.CompletedProcess[str]:
     return done
 
 
-@pytest.mark.parametrize("variant", ["seed", "masked-verified"])
+@pytest.mark.parametrize("variant", [pytest.param("seed", marks=pytest.mark.long), "masked-verified"])
 def test_run_prints_what_it_measured(variant: str) -> None:
     """JSON on stdout, progress on stderr: traffic as predicted, logits checked, both processes' memory."""
     done = run("run", "--variant", variant, "--tokens", "9", "--steps", "2", "--check", "--json", "--threads", "1")
