@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import queue
 from collections import deque
 from collections.abc import Callable
@@ -120,7 +121,8 @@ class LoopChannel:
         """See `Channel`. Where the loop has ended, nobody waits."""
         loop = self.loop
         if loop is not None and not loop.is_closed():
-            loop.call_soon_threadsafe(self._deliver, delivery)
+            with contextlib.suppress(RuntimeError):  # it closed just now
+                loop.call_soon_threadsafe(self._deliver, delivery)
 
     def close(self) -> None:
         """See `Channel`."""

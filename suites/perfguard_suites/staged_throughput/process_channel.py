@@ -78,6 +78,7 @@ class ProcessChannel:
         self._read()
         if self.wire.waits:
             self.wire.flush()
+            self._ring()  # the last of it may be an end, for which the bell was rung too early
         if self.wire.over and not self._gone:
             self._lose()
         self._troubled = self.wire.waits

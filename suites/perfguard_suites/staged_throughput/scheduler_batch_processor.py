@@ -61,6 +61,7 @@ class SchedulerBatchProcessor:
         try:
             sequences, tokens = self.processor.process(chosen)
         except Exception as error:  # noqa: BLE001 - whatever a runtime raises ends requests, not the server
+            self._counted = None  # halves that then succeed have moved on uncounted
             sequences, tokens, failed = self._halved(chosen, error)
             return Delivery(sequences, tokens, [*failed, *self._ended(sequences)])
         if self.steps is not None:

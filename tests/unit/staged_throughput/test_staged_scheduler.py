@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from staged_backends import Faulty, tiny
+from staged_backends import Faulty, tiny, tiny_weights
 
+from perfguard_suites.staged_throughput.backend import Batch, Logits
 from perfguard_suites.staged_throughput.channel import Delivery, DirectChannel
-from perfguard_suites.staged_throughput.errors import QueueFull, StagedError
+from perfguard_suites.staged_throughput.config import config_of
+from perfguard_suites.staged_throughput.errors import BackendError, QueueFull, StagedError
 from perfguard_suites.staged_throughput.sampling import SamplingParameters
 from perfguard_suites.staged_throughput.scheduler import Scheduler
 from perfguard_suites.staged_throughput.sequence import Sequence
@@ -127,4 +129,23 @@ def test_a_failing_pass_ends_only_the_requests_at_fault() -> None:
     alone.scheduler.run()
     assert asked[5].tokens == again.tokens
     assert (caller.scheduler.failed, caller.scheduler.completed) == (2, 4)
+    assert caller.settled() == (0, 0, 0, 0)
+
+
+def test_a_pass_that_fails_once_costs_no_request_its_end() -> None:
+    """The halves succeed, and each request has exactly the tokens that it asked for, in cells that were its own."""
+
+    class Shaky(TorchBackend):
+        passes = 0
+
+        def compute(self, batch: Batch) -> Logits:
+            self.passes += 1
+            if self.passes == 4:
+                raise BackendError("injected", "once")
+            return super().compute(batch)
+
+    caller = Caller(Shaky(config_of("tiny"), weights=tiny_weights(), threads=1, slots=2, capacity=2 * (5 + 6)))
+    asked = [caller.ask("a"), caller.ask("b", prompt="other")]
+    caller.scheduler.run()
+    assert [(each.finish, len(each.tokens)) for each in asked] == [("length", 6)] * 2
     assert caller.settled() == (0, 0, 0, 0)

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import socket
 from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from perfguard_suites.staged_throughput.channel import Delivery
 from perfguard_suites.staged_throughput.errors import ChannelBroken
 from perfguard_suites.staged_throughput.gauges import Board, Gauges
+from perfguard_suites.staged_throughput.process_channel import ProcessChannel
+from perfguard_suites.staged_throughput.remote_scheduler import RemoteScheduler
+from perfguard_suites.staged_throughput.sampling import SamplingParameters
+from perfguard_suites.staged_throughput.scheduler import Scheduler
+from perfguard_suites.staged_throughput.sequence import Sequence
 from perfguard_suites.staged_throughput.tokenizer import ByteTokenizer, tokenizer_of
 from perfguard_suites.staged_throughput.wire import Wire
 
@@ -100,3 +109,47 @@ def test_a_tokenizer_is_made_again_from_its_recipe() -> None:
     """The same class and vocabulary."""
     found = tokenizer_of(ByteTokenizer(300).recipe)
     assert (type(found), found.vocabulary, found.end_token) == (ByteTokenizer, 300, 256)
+
+
+def test_a_front_end_that_stalls_gets_all_tokens_and_the_end() -> None:
+    """A thousand steps while its loop stands still, more than the socket holds: every token arrives, and the end."""
+    engine_end, front_end = socket.socketpair()
+    engine_bell, front_bell = socket.socketpair()
+    board = Board()
+    channel = ProcessChannel(engine_end, engine_bell, board)
+    got: list[int] = []
+    ended = asyncio.Event()
+
+    class Engine:
+        batches = SimpleNamespace(calls=0)
+
+        def submit(self, sequence: Sequence) -> None:
+            channel.put(sequence)
+
+    def deliver(delivery: Delivery) -> None:
+        got.extend(delivery.tokens)
+        if delivery.ended:
+            ended.set()
+
+    async def use() -> None:
+        remote = RemoteScheduler(
+            front_end, front_bell, Board(board.fd), slots=1, max_queue=8, deliver=deliver, report=dict, on_lost=int
+        )
+        remote.start()
+        remote.submit(Sequence("a", [1], SamplingParameters(max_tokens=1000)))
+        asked = cast("list[Sequence]", channel.receive(10.0))
+        for step in range(1000):
+            board.write_steps(step)
+            channel.send(Delivery(asked, [step], asked if step == 999 else ()))
+        assert channel.wire.waits
+        while not ended.is_set():
+            channel.receive(0.0)
+            await asyncio.sleep(0)
+        remote.stop()
+
+    channel.scheduler = cast("Scheduler", Engine())
+    try:
+        asyncio.run(asyncio.wait_for(use(), 30))
+    finally:
+        channel.dispose()
+    assert got == list(range(1000))
