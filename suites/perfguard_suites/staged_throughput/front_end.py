@@ -73,7 +73,7 @@ class ThreadFront:
         """See `FrontEnd`."""
         self._thread.start()
         if not self._started.wait(START_TIMEOUT_S) or self._failed:
-            raise ServiceFailed("front end", f"did not start: {self._failed[0] if self._failed else 'timeout'}")
+            raise ServiceFailed("front end", f"did not start: {self._failed.pop() if self._failed else 'timeout'}")
 
     def drain(self) -> None:
         """See `FrontEnd`."""
@@ -85,6 +85,8 @@ class ThreadFront:
             self._thread.join(DRAIN_TIMEOUT_S)
         self._listener.close()
         self.channel.close()
+        if self._failed:
+            raise ServiceFailed("front end", f"broke off: {self._failed.pop()}")
 
     def report(self) -> Mapping[str, Any]:
         """See `FrontEnd`."""
