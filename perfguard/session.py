@@ -16,6 +16,7 @@ from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any
 
 from perfguard import baselines, document
+from perfguard.baselines import Baselines
 from perfguard.baselines.machine import commit_info, describe, machine_class
 from perfguard.case_run import CaseRun
 from perfguard.document import Case, Gate, Metric, Run, Status
@@ -32,7 +33,6 @@ from perfguard.report.timeline import Timeline
 from perfguard.units import parse_limit
 
 if TYPE_CHECKING:
-    from perfguard.baselines import Baselines
     from perfguard.history.keeping import Kept
 
 
@@ -171,12 +171,17 @@ class RunSession:
         wanted = self.settings.history_baselines
         if wanted is None:
             return baselines.load(self.settings.baselines, self.machine["class"])
+        here = self.machine["class"]
+        if self.settings.against is not None or self.settings.against_path is not None:
+            return Baselines(str(wanted), here)  # a duet measures what it compares with
         if self.settings.history is None:
             raise OptionError("--perfguard-baselines", f"{wanted} needs a history", "--perfguard-history names one")
+        if "://" not in self.settings.history and not Path(self.settings.history).exists():
+            return Baselines(str(wanted), here)  # this run is the first that is stored there
         from perfguard.history import open_history
 
         with open_history(self.settings.history, create=False) as history:
-            return history.baselines(wanted, self.machine["class"])
+            return history.baselines(wanted, here)
 
     def _looks_slower(self, case_id: str, metric: Metric) -> bool:
         if self.settings.update:

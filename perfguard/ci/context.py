@@ -87,6 +87,8 @@ def _github(environ: Mapping[str, str]) -> Context:
     told = payload(environ)
     repository = environ.get("GITHUB_REPOSITORY", "")
     main = str(at(told, "repository", "default_branch") or "")
+    if event == "schedule" and not main:  # its payload names no repository; it runs on the default branch only
+        main = environ.get("GITHUB_REF", "").removeprefix("refs/heads/")
     server, run = environ.get("GITHUB_SERVER_URL", "https://github.com"), environ.get("GITHUB_RUN_ID", "")
     url = f"{server}/{repository}/actions/runs/{run}" if run else ""
     if event == "pull_request":

@@ -19,8 +19,9 @@ from perfguard.ci.proposal import Proposal, propose
 from perfguard.ci.running import run_shown
 from perfguard.document import Run
 from perfguard.duet.worktree import git, top_of
-from perfguard.errors import PerfguardError
+from perfguard.errors import CiError, PerfguardError
 from perfguard.gate.policy import parse_fail_on
+from perfguard.history.ranges import PREFIX
 from perfguard.report.exports import Output
 from perfguard.report.lines import WORST_FIRST, worst_verdict
 from perfguard.report.making import make_all
@@ -124,7 +125,7 @@ def _measure(
     pull_request = context.pull_request
     outcome = Outcome(
         verdict="error" if run is None or status not in DECIDED else _worst(run),
-        exit_status=status if 0 <= status <= 5 else INTERNAL_ERROR,
+        exit_status=_status(status, run),
         head=git(top, "rev-parse", "HEAD", culprit="HEAD") if pull_request is None else pull_request.head,
         against=against,
         base="" if base is None else base.commit,
@@ -135,8 +136,15 @@ def _measure(
     if run is None or outcome.problem:
         reason = f"the gate could not decide: pytest ended with status {status}"
         return Told(outcome, run, (workflow.Annotation("error", "perfguard", reason),))
-    proposal = _proposed(wishes, context, run, top, folder) if status == 0 else None
-    return Told(outcome, run, tuple(annotated(run, top, _roots(wishes, top), fail_on)), _notes(proposal))
+    notes = _proposal_told(wishes, context, run, top, folder) if status == 0 else ()
+    return Told(outcome, run, tuple(annotated(run, top, _roots(wishes, top), fail_on)), notes)
+
+
+def _status(status: int, run: Run | None) -> int:
+    """The gate's exit status for pytest's. One that decides, without a document to decide on, decides nothing."""
+    if not 0 <= status <= 5 or (run is None and status in DECIDED):
+        return INTERNAL_ERROR
+    return status
 
 
 def _document(folder: Path) -> Run | None:
@@ -157,13 +165,28 @@ def _roots(wishes: Wishes, top: Path) -> tuple[Path, ...]:
 
 
 def _proposed(wishes: Wishes, context: Context, run: Run, top: Path, folder: Path) -> Proposal | None:
-    """A baseline update, if it was asked for, of the main branch: what a change measures is no reference yet."""
-    if wishes.update_baselines == "off" or not context.on_main:
+    """A baseline update, if it was asked for, of the main branch: what a change measures is no reference yet.
+
+    None where the baselines are runs in a history. Raises `PerfguardError` if it cannot be made.
+    """
+    if wishes.update_baselines == "off" or not context.on_main or wishes.baselines.startswith(PREFIX):
         return None
     name = wishes.baselines or "baselines"
     places = [root / name for root in _roots(wishes, top)]  # below pytest's rootdir
     stored = next((place for place in places if place.is_dir()), places[0]).resolve()
-    return propose(run, top, stored, folder, wishes.update_branch if wishes.update_baselines == "branch" else "")
+    branch = wishes.update_branch if wishes.update_baselines == "branch" else ""
+    try:
+        return propose(run, top, stored, folder, branch)
+    except OSError as error:
+        raise CiError(str(stored), f"cannot be copied for a proposal: {error}") from error
+
+
+def _proposal_told(wishes: Wishes, context: Context, run: Run, top: Path, folder: Path) -> tuple[str, ...]:
+    """Propose, and what to say of it. The run has passed: a proposal that cannot be made fails alone."""
+    try:
+        return _notes(_proposed(wishes, context, run, top, folder))
+    except PerfguardError as error:
+        return (f"No baseline update is proposed: {error}",)
 
 
 def _notes(proposal: Proposal | None) -> tuple[str, ...]:

@@ -10,6 +10,8 @@ import threading
 from collections.abc import Mapping, Sequence
 from typing import TextIO
 
+from perfguard.errors import CiError
+
 TAIL_BYTES = 20_000
 END_TIMEOUT_S = 30.0
 
@@ -18,16 +20,19 @@ def run_shown(command: Sequence[str], environment: Mapping[str, str], timeout_s:
     """Run a command; its exit status and the end of what it printed. After `timeout_s` it is ended: status -1.
 
     Output is read as it comes and written to `out`. The command has a session of its own, so that Ctrl-C reaches only
-    us and is passed on once, and so that whatever it started ends with it.
+    us and is passed on once, and so that whatever it started ends with it. Raises `CiError` if it cannot be started.
     """
-    process = subprocess.Popen(
-        list(command),
-        env=dict(environment),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        start_new_session=True,
-    )
+    try:
+        process = subprocess.Popen(
+            list(command),
+            env=dict(environment),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    except OSError as error:
+        raise CiError(command[0], f"cannot be started: {error.strerror or error}", "--python names another") from error
     tail = _Tail(process, out)
     late = ""
     try:

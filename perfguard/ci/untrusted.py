@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import io
 import json
+import lzma
 import math
 import re
 import zipfile
+import zlib
 from dataclasses import replace
 from typing import Any
 
@@ -30,6 +32,18 @@ MOST_NAME = 200
 MOST_NOTE = 300
 _WORDS = re.compile(r"[^\w .,:;/\[\]()=+%-]")
 
+# What a zip file's reading raises for bytes that are none.
+_UNREADABLE = (
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    NotImplementedError,
+    RuntimeError,
+    EOFError,
+    ValueError,
+    OSError,
+)
+
 
 def read_archive(data: bytes, source: str) -> tuple[Outcome, Run | None]:
     """The outcome and the run in a zip archive. Raises `CiError` or `DocumentError` naming what is wrong with it."""
@@ -37,7 +51,7 @@ def read_archive(data: bytes, source: str) -> tuple[Outcome, Run | None]:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             manifest = _member(archive, artifact.MANIFEST, MANIFEST_BYTES, source)
             told = _member(archive, artifact.DOCUMENT, DOCUMENT_BYTES, source)
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, ValueError, OSError) as error:
+    except _UNREADABLE as error:
         raise CiError(source, f"is no archive that can be read: {error}") from error
     if manifest is None:
         raise CiError(source, f"holds no {artifact.MANIFEST}", "was it written by `perfguard ci gate`?")

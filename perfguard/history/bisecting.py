@@ -21,8 +21,13 @@ def bisect_command(change: ChangePoint) -> str:
     if change.metric != "time":
         words += ["--metric", change.metric]
     if change.kind not in EXACT_KINDS:
-        words += ["--limit", f"{100 * half_of(change.magnitude):.2g}%"]
+        words += ["--limit", _percent(half_of(change.magnitude))]
     return shlex.join([*words, "--", change.case_id])
+
+
+def _percent(fraction: float) -> str:
+    """Two significant digits and no exponent, which a limit may not have: 3.9% and 100%."""
+    return f"{float(f'{100 * fraction:.2g}'):f}".rstrip("0").rstrip(".") + "%"
 
 
 def half_of(magnitude: float) -> float:

@@ -58,6 +58,16 @@ def remove_samples(connection: Connection, numbers: Sequence[int]) -> int:
     return removed
 
 
+def count_samples(connection: Connection, numbers: Sequence[int]) -> int:
+    """Of how many metrics these runs have samples."""
+    counted = 0
+    for start in range(0, len(numbers), CHUNK):
+        chunk = numbers[start : start + CHUNK]
+        query = sa.select(sa.func.count()).select_from(schema.samples).where(schema.samples.c.run_id.in_(chunk))
+        counted += connection.execute(query).scalar_one()
+    return counted
+
+
 def _remove_unused(connection: Connection) -> None:
     """From what refers to what is referred to."""
     for table, number, users in (

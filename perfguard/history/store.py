@@ -154,7 +154,7 @@ class History:
             rows = reading.runs(connection, reading.runs_where(branch, None))
             numbers = [row.id for row in pruning.outdated(rows, keep_last=keep_last, before=before)]
             if dry_run:
-                return pruning.Pruned(0 if samples_only else len(numbers), 0)
+                return pruning.Pruned(0 if samples_only else len(numbers), pruning.count_samples(connection, numbers))
             removed = pruning.remove_samples(connection, numbers)
             if not samples_only:
                 pruning.remove_runs(connection, numbers)

@@ -193,6 +193,39 @@ def test_what_cannot_be_decided_says_so_in_summary_outputs_and_status(made: Made
     assert line.startswith("::error title=perfguard::the base 'no-such-branch'")
 
 
+@pytest.mark.parametrize(
+    ("history", "has", "installs"),
+    [
+        ("h.db", "perfguard", ["perfguard[history]"]),
+        ("h.db", "all", []),
+        ("off", "perfguard", []),
+        ("", "perfguard", []),
+    ],
+)
+def test_what_a_history_needs_is_installed_where_only_that_is_missing(
+    made: Made, tmp_path: Path, history: str, has: str, installs: list[str]
+) -> None:
+    """The perfguard that the project has stays; without a history nothing more is asked for."""
+    python = tmp_path / "python"
+    python.write_text(f'#!/bin/sh\necho "$*" >> {tmp_path}/log\ncase "$*" in *installed*) [ {has} = all ];; esac\n')
+    python.chmod(0o755)
+    job = Job(made.top, tmp_path, "push", {}, "refs/heads/main")
+    done = job.run("gate", "Install perfguard", python=str(python), history=history)
+    assert done.status == 0, done.err
+    lines = (tmp_path / "log").read_text().splitlines()
+    assert [line.rpartition(" ")[2] for line in lines if line.startswith("-m pip install")] == installs
+
+
+def test_no_gate_s_history_is_taken_for_another_s_of_a_longer_name() -> None:
+    """What restores goes by a key's beginning, which ends with a character that no artifact's name can have."""
+    steps = yaml.safe_load((TOP / ".github/actions/gate/action.yml").read_text())["runs"]["steps"]
+    cached = [step["with"] for step in steps if "actions/cache" in step.get("uses", "")]
+    assert len(cached) == 2
+    prefix = "perfguard-history/${{ inputs.name }}/"
+    assert [each["restore-keys"] for each in cached if "restore-keys" in each] == [prefix]
+    assert all(each["key"].startswith(prefix) for each in cached)
+
+
 @pytest.mark.long
 def test_gitlab_s_template_runs_the_same_gate(made: Made, tmp_path: Path) -> None:
     """Its script, on a merge request: the base that GitLab names, JUnit and code quality where it lists them."""

@@ -8,8 +8,10 @@ import sys
 from pathlib import Path
 
 import psutil
+import pytest
 
 from perfguard.ci.running import TAIL_BYTES, run_shown
+from perfguard.errors import CiError
 
 STARTS_ONE_MORE = """
 import subprocess, sys
@@ -44,6 +46,14 @@ def test_what_takes_too_long_is_ended_with_all_that_it_started(tmp_path: Path) -
     assert status == -1
     assert "still running after 2 s" in tail
     assert _gone(int(shown.split()[0]))
+
+
+def test_what_cannot_be_started_is_named_in_one_line(tmp_path: Path) -> None:
+    """An interpreter that is not there, or that is a folder."""
+    for python in (tmp_path / "no-python", tmp_path):
+        with pytest.raises(CiError, match=rf"^{python}: cannot be started: .*--python") as caught:
+            run_shown([str(python), "-c", ""], os.environ, 60.0, io.StringIO())
+        assert "\n" not in str(caught.value)
 
 
 def test_what_is_left_running_behind_is_ended(tmp_path: Path) -> None:

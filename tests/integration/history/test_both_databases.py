@@ -130,7 +130,10 @@ def test_pruning_keeps_the_last_runs_and_removes_what_nothing_needs(target: str)
         for number in range(1, 6):
             history.add(history_run(number, samples=(1.0, 2.0, 3.0)))
         assert history.prune(keep_last=2, dry_run=True).runs == 4
-        assert history.prune(before=datetime(2026, 1, 5, 12, tzinfo=timezone.utc), samples_only=True).samples == 4
+        noon = datetime(2026, 1, 5, 12, tzinfo=timezone.utc)
+        told = history.prune(before=noon, samples_only=True, dry_run=True)
+        assert (told.runs, told.samples) == (0, 4)
+        assert history.prune(before=noon, samples_only=True) == told
         with pytest.raises(HistoryError, match="no samples"):
             history.samples(KEY, "time", history_run(2).run_id)
         assert history.prune(keep_last=2).runs == 4

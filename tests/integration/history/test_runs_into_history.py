@@ -60,6 +60,12 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def may_load(project: Path) -> None:
+    """Let runs load database libraries early, in what git takes for an unchanged checkout."""
+    (project / "conftest.py").write_text("")
+    subprocess.run(["git", "-C", str(project), "update-index", "--assume-unchanged", "conftest.py"], check=True)
+
+
 MEASURE = ("-m", "pytest", "--perfguard", "-q", "-p", "no:cacheprovider")
 
 
@@ -68,8 +74,7 @@ def test_runs_are_stored_by_default_out_of_gits_sight_and_serve_as_baselines(pro
     first = pytest_run(project, *MEASURE)
     assert first.returncode == 0, first.stdout
     assert "history: stored in .perfguard/history.db" in first.stdout
-    (project / "conftest.py").write_text("")  # baselines from the history have to be read before
-    subprocess.run(["git", "-C", str(project), "update-index", "--assume-unchanged", "conftest.py"], check=True)
+    may_load(project)  # baselines from the history have to be read before
     second = pytest_run(project, *MEASURE, "--perfguard-baselines", "history:main@last-20", "--perfguard-strict")
     assert second.returncode == 0, second.stdout
     assert "baselines: history:main@last-20: 1 gated metrics to compare" in second.stdout
@@ -85,6 +90,28 @@ def test_runs_are_stored_by_default_out_of_gits_sight_and_serve_as_baselines(pro
         timeout=TIMEOUT_S,
     )
     assert "perfguard" not in clean.stdout
+
+
+def test_the_first_run_has_no_history_to_compare_with_and_makes_it(project: Path, tmp_path: Path) -> None:
+    """The settings that a project keeps work from its first run on; without a history they are refused."""
+    may_load(project)
+    wanted = ("--perfguard-baselines", "history:main@last-20", "--perfguard-history")
+    for verdict in ("new", "same"):
+        done = pytest_run(project, *MEASURE, *wanted, str(tmp_path / "history.db"), "--perfguard-json=run.json")
+        assert done.returncode == 0, done.stdout + done.stderr
+        (case,) = json.loads((project / "run.json").read_text())["cases"]
+        assert [metric["verdict"] for metric in case["metrics"]] == [verdict]
+    refused = pytest_run(project, *MEASURE, *wanted, "off")
+    assert refused.returncode == 4
+    assert "history:main@last-20 needs a history" in refused.stderr
+
+
+def test_a_duet_needs_no_history_for_the_baselines_that_the_project_names(project: Path) -> None:
+    """A gate turns the history off on a change, whatever pytest.ini says of baselines."""
+    options = ("--perfguard-baselines", "history:main@last-20", "--perfguard-history", "off")
+    done = pytest_run(project, *MEASURE, *options, "--perfguard-against", "HEAD~1", "--perfguard-seconds", "5")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "needs a history" not in done.stdout + done.stderr
 
 
 @pytest.fixture(scope="module")

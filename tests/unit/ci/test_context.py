@@ -46,6 +46,13 @@ def test_the_main_branch_is_the_repository_s_default(tmp_path: Path, event: str,
     assert (context.on_main, context.base_branch) == (on_main, "main")
 
 
+def test_a_schedule_runs_on_the_main_branch_whose_name_its_payload_leaves_out(tmp_path: Path) -> None:
+    """A payload of a schedule alone is enough; one of a push without its repository is not."""
+    context = detect(github(tmp_path, "schedule", {"schedule": "0 3 * * *"}, "refs/heads/trunk"))
+    assert (context.on_main, context.base_branch) == (True, "trunk")
+    assert not detect(github(tmp_path, "push", {}, "refs/heads/trunk")).on_main
+
+
 def test_a_merge_queue_names_its_base(tmp_path: Path) -> None:
     """`merge_group` events have the commit itself."""
     payload = {"merge_group": {"base_ref": "refs/heads/main", "base_sha": "d" * 40}}

@@ -21,6 +21,7 @@ from perfguard.history.order import Place, in_commit_order
 from perfguard.history.plot import plot, sparkline
 from perfguard.history.ranges import HistoryRange, parse_range
 from perfguard.options import OPTIONS, settings
+from perfguard.units import parse_limit
 
 DAY = dt.datetime(2026, 1, 1, tzinfo=dt.timezone.utc)
 
@@ -63,7 +64,14 @@ def test_the_bisect_that_is_offered_is_one_that_the_command_line_takes() -> None
     assert isinstance(options, argparse.Namespace)
     assert (options.good, options.bad, options.metric) == ("a" * 12, "b" * 12, "p99")
     assert options.arguments == ["tests/m.py::t[a b]"]
-    assert 0 < float(options.limit.rstrip("%")) < 8
+    assert 0 < parse_limit(options.limit) < 0.08
+
+
+@pytest.mark.parametrize(("magnitude", "limit"), [(3.99, 1.0), (1.08, 0.039), (1.0001, 0.00005), (900.0, 29.0)])
+def test_the_limit_of_a_bisect_is_one_whatever_the_change(magnitude: float, limit: float) -> None:
+    """A percentage without an exponent, of half the change."""
+    words = shlex.split(bisect_command(change(magnitude)))
+    assert parse_limit(words[words.index("--limit") + 1]) == pytest.approx(limit)
 
 
 def test_no_bisect_is_offered_where_it_could_find_nothing() -> None:
