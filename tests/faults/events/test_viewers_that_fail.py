@@ -15,7 +15,7 @@ import pytest
 import zmq
 from event_fixtures import HELPERS, LiveRun
 
-from perfguard.events import Subscriber
+from perfguard.events import EventStream, Subscriber
 
 Start = Callable[..., LiveRun]
 # The greeting of ZMTP 3.0 with a security mechanism that there is not.
@@ -139,6 +139,17 @@ def test_a_killed_run_is_reported_as_lost(live_run: Start) -> None:
         run.kill()
         assert list(subscriber) == []
         assert subscriber.state == "lost"
+
+
+def test_what_came_before_the_run_went_is_all_taken(runtime: Path) -> None:
+    """A viewer that wakes after the run has closed and finds more than it takes in one step loses none of it."""
+    stream = EventStream("r1")
+    with Subscriber.attach(stream.open_bus()) as subscriber:
+        for index in range(25_000):
+            stream.emit("round", case="c", metric="m", index=index, iterations=1, value=1.0, warmup=False, phases=None)
+        stream.close()
+        assert [event["seq"] for event in subscriber] == list(range(25_000))
+        assert subscriber.gaps == 0
 
 
 def test_something_else_at_the_endpoint_is_no_run(runtime: Path) -> None:
