@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,6 +17,9 @@ import zmq
 from event_fixtures import HELPERS, LiveRun
 
 from perfguard.events import EventStream, Subscriber
+from perfguard.events.bus import LEAVE_S
+from perfguard.events.protocol import Header, Request, pack_request, unpack_answer
+from perfguard.events.rounds import decode, events_in
 
 Start = Callable[..., LiveRun]
 # The greeting of ZMTP 3.0 with a security mechanism that there is not.
@@ -91,6 +95,45 @@ def test_a_viewer_that_stalls_for_good_does_not_keep_the_run_from_ending(
     assert run.do("rounds 5000") == "5001"
     assert run.do("close") == "5001"
     assert not Path(run.endpoint.removeprefix("ipc://")).exists()
+
+
+def test_a_slow_viewer_is_waited_for_and_gets_each_page_once(runtime: Path) -> None:
+    """It takes longer to catch up than a run waits for one that stalls: all pages come, none of them twice."""
+    stream = EventStream("r1")
+    endpoint = stream.open_bus(f"ipc://{runtime}/slow")
+    for index in range(40_000):
+        stream.emit(
+            "round", case="c", metric="m", index=index, iterations=1, value=1.0, warmup=False, phases={"a": 1.0}
+        )
+    numbers: list[int] = []
+    pages: list[bool] = []
+    with zmq.Context() as context, context.socket(zmq.DEALER) as ask:
+        ask.linger = 0
+        ask.connect(f"{endpoint}.ask")
+
+        def page() -> Header:
+            assert ask.poll(10_000)
+            header, frames = unpack_answer(ask.recv_multipart())
+            numbers.extend(event["seq"] for event in events_in(map(decode, frames)))
+            pages.append(header.closing)
+            return header
+
+        ask.send(pack_request(Request("since", 0)))
+        first = page()
+        closing = threading.Thread(target=stream.close)
+        closing.start()
+        at = page()  # came unasked
+        ask.send(pack_request(Request("since", first.next_seq)))  # so this is on its way already
+        while at.next_seq < at.head:
+            time.sleep(2 * LEAVE_S / 5)
+            ask.send(pack_request(Request("since", at.next_seq)))
+            at = page()
+        ask.send(pack_request(Request("bye", at.next_seq)))
+        closing.join(20)
+        assert not ask.poll(0)
+    assert len(pages) > 5
+    assert pages == [False] + [True] * (len(pages) - 1)
+    assert numbers == list(range(40_000))
 
 
 def test_garbage_on_both_sockets_is_counted_and_ignored(live_run: Start) -> None:
