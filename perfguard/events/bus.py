@@ -8,10 +8,12 @@ one a bounded amount of memory, a dead one nothing; and no viewer need miss an e
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import stat
 import threading
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import zmq
@@ -24,7 +26,6 @@ from perfguard.events.protocol import (
     MAX_ASK_BYTES,
     PUSH_BYTES,
     Header,
-    Request,
     one_by_one,
     pack_header,
     unpack_request,
@@ -43,7 +44,8 @@ if TYPE_CHECKING:
 
 _IN_USE_ADVICE = "choose another endpoint, or leave it out for a private one"
 PUSH_QUEUE_FRAMES = 250  # of up to 256 rounds
-LEAVE_S = 1.0
+LEAVE_S = 1.0  # without a viewer getting any further
+LEAVE_AT_MOST_S = 10.0
 _ANSWER_QUEUE = 8
 _MAX_VIEWERS = 64
 _PORT_TRIES = 50
@@ -103,7 +105,10 @@ class Bus:
                 self._live.send(frame, zmq.NOBLOCK)
 
     def close(self) -> None:
-        """Let viewers catch up (`LEAVE_S` at most), then free sockets and files; idempotent."""
+        """Let viewers catch up while they get further, then free sockets and files; idempotent.
+
+        One that stalls costs `LEAVE_S`, all together cost `LEAVE_AT_MOST_S`.
+        """
         if self._closed:
             return
         self._closed = True
@@ -120,6 +125,16 @@ class Bus:
         """In a forked child: forget the bus without touching what the parent uses."""
         self._closed = True
         _abandoned.append(self)
+
+
+@dataclass(slots=True)
+class _Viewer:
+    """How far one of them is."""
+
+    asked_seq: int  # the largest that it asked for
+    next_seq: int  # what comes after the last page sent to it
+    reads: int
+    told: bool = False  # whether a page that says `closing` is on its way
 
 
 class _Answerer(threading.Thread):
@@ -140,8 +155,9 @@ class _Answerer(threading.Thread):
         self._history = history
         self._run_id = run_id
         self._src = src
-        self._viewers: dict[bytes, Request] = {}  # identity -> what it asked for last
+        self._viewers: dict[bytes, _Viewer] = {}  # by identity
         self._closing = False
+        self._deadline_s = self._last_s = math.inf
         self._hear, self._tell = context.socket(zmq.PAIR), context.socket(zmq.PAIR)
         self._hear.bind("inproc://leave")
         self._tell.connect("inproc://leave")
@@ -155,15 +171,14 @@ class _Answerer(threading.Thread):
     def leave(self) -> None:
         """Tell viewers that the run is over, serve them to the end, stop. Called by the closing thread."""
         self._tell.send(b"")
-        self.join(LEAVE_S + 5.0)
+        self.join(LEAVE_AT_MOST_S + 5.0)
 
     def run(self) -> None:
         poller = zmq.Poller()
         for socket in (self._hear, self._ask, *self._monitors):
             poller.register(socket, zmq.POLLIN)
-        deadline_s: float | None = None
-        while deadline_s is None or (self._viewers and time.monotonic() < deadline_s):
-            wait_ms = None if deadline_s is None else max(0, int((deadline_s - time.monotonic()) * 1000))
+        while not self._closing or (self._viewers and time.monotonic() < self._deadline_s):
+            wait_ms = max(0, int((self._deadline_s - time.monotonic()) * 1000)) if self._closing else None
             ready = dict(poller.poll(wait_ms))
             if self._ask in ready:
                 self._answer()
@@ -173,11 +188,23 @@ class _Answerer(threading.Thread):
                     self.garbage += 1
             if self._hear in ready:
                 self._hear.recv(zmq.NOBLOCK)
-                self._closing = True
-                deadline_s = time.monotonic() + LEAVE_S
-                for identity, request in list(self._viewers.items()):
-                    self._send(identity, request)
+                self._take_leave()
         self._ask.disable_monitor()
+
+    def _take_leave(self) -> None:
+        self._closing = True
+        self._last_s = time.monotonic() + LEAVE_AT_MOST_S
+        self._wait_on()
+        for _ in range(_MAX_VIEWERS):  # what they asked for already tells it to them, too
+            if not self._ask.poll(0):
+                break
+            self._answer()
+        for identity, viewer in list(self._viewers.items()):
+            if not viewer.told:
+                self._send(identity, viewer, viewer.next_seq)
+
+    def _wait_on(self) -> None:
+        self._deadline_s = min(time.monotonic() + LEAVE_S, self._last_s)
 
     def _answer(self) -> None:
         identity, *parts = self._ask.recv_multipart(zmq.NOBLOCK)
@@ -186,23 +213,33 @@ class _Answerer(threading.Thread):
         except EventError:
             self.garbage += 1
             return
-        self._viewers.pop(identity, None)
-        if request.ask == "since":
+        viewer = self._viewers.pop(identity, None)
+        if request.ask != "since":
+            return
+        if viewer is None:
             if len(self._viewers) >= _MAX_VIEWERS:
                 self._viewers.pop(next(iter(self._viewers)))
-            self._viewers[identity] = request
-            self._send(identity, request)
+            viewer = _Viewer(-1, request.seq, request.reads)
+        self._viewers[identity], viewer.reads = viewer, request.reads
+        if request.seq > viewer.asked_seq:
+            viewer.asked_seq = request.seq
+            if self._closing:
+                self._wait_on()
+        if not viewer.told or request.seq >= viewer.next_seq:  # else the answer is on its way
+            self._send(identity, viewer, request.seq)
 
-    def _send(self, identity: bytes, request: Request) -> None:
-        chunk = self._history.since(request.seq, CHUNK_BYTES)
-        blob = chunk.blob if request.reads >= BATCH_VERSION else one_by_one(chunk.blob)
+    def _send(self, identity: bytes, viewer: _Viewer, seq: int) -> None:
+        chunk = self._history.since(seq, CHUNK_BYTES)
+        blob = chunk.blob if viewer.reads >= BATCH_VERSION else one_by_one(chunk.blob)
         header = Header(self._run_id, self._src, chunk.next_seq, chunk.head, self._history.shed_events, self._closing)
         try:
             self._ask.send_multipart([identity, pack_header(header), blob], zmq.NOBLOCK)
         except zmq.Again:
-            pass  # it does not read: it may ask again
+            return  # it does not read: it may ask again
         except zmq.ZMQError:
             self._viewers.pop(identity, None)  # it is gone
+            return
+        viewer.next_seq, viewer.told = chunk.next_seq, self._closing
 
 
 def _bind(

@@ -106,7 +106,10 @@ class EventStream:
                     callback(event)
 
     def close(self) -> None:
-        """Hand on what was gathered, complete the recording, take leave of viewers (a second at most); idempotent."""
+        """Hand on what was gathered, complete the recording, take leave of viewers; idempotent.
+
+        A viewer that is late is waited for while it gets further: ten seconds at most, and a second if it stalls.
+        """
         with self._lock:
             self._flush()
             recorder, self._recorder = self._recorder, None

@@ -176,7 +176,9 @@ class Subscriber:
         if self._monitor in ready:
             # Taken first, acted on last: what the producer sent before it went is still in the sockets.
             recv_monitor_message(self._monitor, zmq.NOBLOCK)
-        if self._live in ready or self._monitor in ready:
+        if self._monitor in ready:
+            self._take_live(math.inf, math.inf)  # nothing can be asked for any more
+        elif self._live in ready:
             self._take_live()
         came = self._ask in ready or self._monitor in ready
         while came and not self.over and self._ask.poll(0):
@@ -192,9 +194,9 @@ class Subscriber:
         elif time.monotonic() - self._heard_s > ASK_AGAIN_S:  # the last live events may have been dropped
             self._send(Request("since", self._next_seq))
 
-    def _take_live(self) -> None:
+    def _take_live(self, most_events: float = _BATCH_EVENTS, most_ahead: float = _AHEAD_EVENTS) -> None:
         taken = 0
-        while taken < _BATCH_EVENTS:
+        while taken < most_events:
             try:
                 parts = self._live.recv_multipart(zmq.NOBLOCK)
             except zmq.Again:
@@ -217,7 +219,7 @@ class Subscriber:
                 self.duplicates += self._next_seq - seq
                 self._deliver(item)
                 self._deliver_ahead()
-            elif self._ahead_events < _AHEAD_EVENTS:  # else it will be asked for
+            elif self._ahead_events < most_ahead:  # else it will be asked for
                 self._keep_ahead(item)
 
     def _keep_ahead(self, item: Item) -> None:

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import BinaryIO, Literal
@@ -82,15 +83,19 @@ class LiveFeed(Feed):
 
     def _feed(self) -> None:
         where = self._endpoint or "a run: start one with pytest --perfguard --perfguard-live"
-        self.status = FeedStatus("waiting", f"waiting for {where}  (q to leave)")
+        self.status = waiting = FeedStatus("waiting", f"waiting for {where}  (q to leave)")
         while not self._stopping.is_set():
+            began_s = time.monotonic()
             try:
                 subscriber = Subscriber.attach(self._endpoint, _LOOK_AGAIN_S, self._no_use_waiting)
-            except EndpointError:
+            except EndpointError as error:
                 gone = self._still_coming()
                 if gone is not None:
                     self.status = FeedStatus("failed", gone)
                     return
+                refused = time.monotonic() - began_s < _LOOK_AGAIN_S  # rather than nobody there
+                if not self._stopping.wait(_STEP_S if refused else 0.0):
+                    self.status = FeedStatus("waiting", f"{error}  (q to leave)") if refused else waiting
                 continue
             with subscriber:
                 self._follow(subscriber)

@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,7 +16,10 @@ import pytest
 import zmq
 from event_fixtures import HELPERS, LiveRun
 
-from perfguard.events import Subscriber
+from perfguard.events import EventStream, Subscriber
+from perfguard.events.bus import LEAVE_S
+from perfguard.events.protocol import Header, Request, pack_request, unpack_answer
+from perfguard.events.rounds import decode, events_in
 
 Start = Callable[..., LiveRun]
 # The greeting of ZMTP 3.0 with a security mechanism that there is not.
@@ -93,6 +97,45 @@ def test_a_viewer_that_stalls_for_good_does_not_keep_the_run_from_ending(
     assert not Path(run.endpoint.removeprefix("ipc://")).exists()
 
 
+def test_a_slow_viewer_is_waited_for_and_gets_each_page_once(runtime: Path) -> None:
+    """It takes longer to catch up than a run waits for one that stalls: all pages come, none of them twice."""
+    stream = EventStream("r1")
+    endpoint = stream.open_bus(f"ipc://{runtime}/slow")
+    for index in range(40_000):
+        stream.emit(
+            "round", case="c", metric="m", index=index, iterations=1, value=1.0, warmup=False, phases={"a": 1.0}
+        )
+    numbers: list[int] = []
+    pages: list[bool] = []
+    with zmq.Context() as context, context.socket(zmq.DEALER) as ask:
+        ask.linger = 0
+        ask.connect(f"{endpoint}.ask")
+
+        def page() -> Header:
+            assert ask.poll(10_000)
+            header, frames = unpack_answer(ask.recv_multipart())
+            numbers.extend(event["seq"] for event in events_in(map(decode, frames)))
+            pages.append(header.closing)
+            return header
+
+        ask.send(pack_request(Request("since", 0)))
+        first = page()
+        closing = threading.Thread(target=stream.close)
+        closing.start()
+        at = page()  # came unasked
+        ask.send(pack_request(Request("since", first.next_seq)))  # so this is on its way already
+        while at.next_seq < at.head:
+            time.sleep(2 * LEAVE_S / 5)
+            ask.send(pack_request(Request("since", at.next_seq)))
+            at = page()
+        ask.send(pack_request(Request("bye", at.next_seq)))
+        closing.join(20)
+        assert not ask.poll(0)
+    assert len(pages) > 5
+    assert pages == [False] + [True] * (len(pages) - 1)
+    assert numbers == list(range(40_000))
+
+
 def test_garbage_on_both_sockets_is_counted_and_ignored(live_run: Start) -> None:
     """Raw bytes, ZeroMQ messages that are no requests, junk subscriptions: viewers still get everything."""
     deadline_s = time.monotonic() + 20
@@ -139,6 +182,17 @@ def test_a_killed_run_is_reported_as_lost(live_run: Start) -> None:
         run.kill()
         assert list(subscriber) == []
         assert subscriber.state == "lost"
+
+
+def test_what_came_before_the_run_went_is_all_taken(runtime: Path) -> None:
+    """A viewer that wakes after the run has closed and finds more than it takes in one step loses none of it."""
+    stream = EventStream("r1")
+    with Subscriber.attach(stream.open_bus()) as subscriber:
+        for index in range(25_000):
+            stream.emit("round", case="c", metric="m", index=index, iterations=1, value=1.0, warmup=False, phases=None)
+        stream.close()
+        assert [event["seq"] for event in subscriber] == list(range(25_000))
+        assert subscriber.gaps == 0
 
 
 def test_something_else_at_the_endpoint_is_no_run(runtime: Path) -> None:

@@ -65,6 +65,24 @@ def test_waiting_can_be_left(runtime: Path) -> None:
     assert "waiting for" in feed.status.message
 
 
+def test_a_refused_directory_is_told_and_looked_at_in_steps(runtime: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where sockets may not lie there is no run either: the status says why, and no look follows another at once."""
+    (runtime / "perfguard").write_text("in the way")
+    pauses: list[float | None] = []
+    feed = LiveFeed(Store(), None)
+
+    def pause(timeout_s: float | None = None) -> bool:
+        pauses.append(timeout_s)
+        if len(pauses) == 3:
+            feed._stopping.set()
+        return feed._stopping.is_set()
+
+    monkeypatch.setattr(feed._stopping, "wait", pause)
+    feed.run()
+    assert pauses == [0.4] * 3
+    assert "not a directory of this user's own" in feed.status.message
+
+
 @pytest.mark.parametrize("speed", [None, 1e9])
 def test_a_recording_is_shown_to_where_it_was_cut(tmp_path: Path, speed: float | None) -> None:
     """All events before the cut, and where it is; at once or at a pace."""
