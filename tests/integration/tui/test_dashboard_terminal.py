@@ -40,7 +40,14 @@ def _in_terminal(arguments: list[str], until: str, **environ: str) -> tuple[int,
         stdin=slave,
         stdout=slave,
         stderr=slave,
-        env={**os.environ, "TERM": "xterm-256color", "COLORTERM": "truecolor", **environ},
+        env={
+            **os.environ,
+            "COLUMNS": "120",  # whatever the size of the terminal that pytest was started in
+            "LINES": "40",
+            "TERM": "xterm-256color",
+            "COLORTERM": "truecolor",
+            **environ,
+        },
         start_new_session=True,
     )
     os.close(slave)
