@@ -14,13 +14,13 @@ import json
 import os
 import platform
 import re
-import shutil
-import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import psutil
+
+from perfguard.programs import output_of
 
 TIMEOUT_S = 5.0
 LIBRARIES = ("numpy", "scipy", "torch", "pyzmq", "msgpack")
@@ -165,23 +165,7 @@ def commit_info(path: Path, aside: Path | None = None) -> dict[str, Any]:
 
 
 def _output(command: list[str]) -> str:
-    """What a command prints, or "" if it is missing, fails or takes too long."""
-    executable = shutil.which(command[0])
-    if executable is None:
-        return ""
-    try:
-        done = subprocess.run(
-            [executable, *command[1:]],
-            capture_output=True,
-            timeout=TIMEOUT_S,
-            check=False,
-            stdin=subprocess.DEVNULL,
-            # Reading the state of a checkout must not take its index lock from under a commit.
-            env={**os.environ, "GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C"},
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
-    return done.stdout.decode("utf-8", "replace") if done.returncode == 0 else ""
+    return output_of(command, TIMEOUT_S)
 
 
 def _cpu_model() -> str:

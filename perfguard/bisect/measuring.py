@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
 import subprocess
 import sys
 import tempfile
@@ -21,11 +20,11 @@ from perfguard.bisect.comparison import Outcome, Request, first_line, what_went_
 from perfguard.duet.side import FOREIGN_ROOT, paths_below
 from perfguard.duet.worktree import Checkout, worktree
 from perfguard.errors import DocumentError, OptionError
+from perfguard.programs import end
 
 COLLECT_TIMEOUT_S = 600.0
 # On top of the comparison's own seconds: a case that hangs is given up by the duet itself after ten minutes.
 GRACE_S = 1200.0
-END_TIMEOUT_S = 30.0
 BUILD_TIMEOUT_S = 3600.0
 OUTPUT_BYTES = 200_000
 
@@ -168,17 +167,6 @@ def run_to_end(
         except subprocess.TimeoutExpired:
             status, ended = -1, f"\nERROR: still running after {timeout_s:.0f} s\n"
         finally:
-            _end(process)
+            end(process)
         said.seek(max(0, said.seek(0, os.SEEK_END) - OUTPUT_BYTES))
         return status, said.read().decode(errors="replace") + ended
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    """Interrupt what still runs, wait until it has cleaned up, and kill what does not go."""
-    for sign in (signal.SIGINT, signal.SIGKILL):
-        if process.poll() is not None:
-            return
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, sign)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(END_TIMEOUT_S)

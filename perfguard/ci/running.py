@@ -11,9 +11,9 @@ from collections.abc import Mapping, Sequence
 from typing import TextIO
 
 from perfguard.errors import CiError
+from perfguard.programs import END_TIMEOUT_S, end
 
 TAIL_BYTES = 20_000
-END_TIMEOUT_S = 30.0
 
 
 def run_shown(command: Sequence[str], environment: Mapping[str, str], timeout_s: float, out: TextIO) -> tuple[int, str]:
@@ -45,17 +45,6 @@ def run_shown(command: Sequence[str], environment: Mapping[str, str], timeout_s:
             os.killpg(process.pid, signal.SIGKILL)
         tail.finish()
     return status, tail.text + late
-
-
-def end(process: subprocess.Popen[bytes]) -> None:
-    """Interrupt what still runs, wait until it has cleaned up, and kill what does not go."""
-    for sign in (signal.SIGINT, signal.SIGKILL):
-        if process.poll() is not None:
-            return
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, sign)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(END_TIMEOUT_S)
 
 
 class _Tail:

@@ -19,7 +19,6 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Any, TypeAlias
 
-import msgpack
 import numpy as np
 from numpy.typing import NDArray
 
@@ -27,12 +26,11 @@ from perfguard.errors import EventError
 from perfguard.events.schema import (
     BATCH_VERSION,
     MAX_FRAME_BYTES,
-    MAX_ITEMS,
-    MAX_STRING,
     ROUNDS,
     VERSION,
     Event,
     unpack,
+    unpacked,
 )
 
 Integers: TypeAlias = NDArray[np.int64]
@@ -221,22 +219,7 @@ def decode(frame: bytes) -> Item:
     """What a frame holds, validated and bounded. Raises `EventError` saying what is wrong."""
     if frame[1:4] != _MARK and frame[3:6] != _MARK:
         return unpack(frame)
-    if len(frame) > MAX_FRAME_BYTES:
-        raise EventError("frame", f"{len(frame)} bytes, the limit is {MAX_FRAME_BYTES}")
-    try:
-        raw = msgpack.unpackb(
-            frame,
-            raw=False,
-            strict_map_key=True,
-            max_str_len=MAX_STRING,
-            max_array_len=MAX_ITEMS,
-            max_map_len=64,
-            max_bin_len=MAX_FRAME_BYTES,
-            max_ext_len=0,
-        )
-    except Exception as error:  # msgpack raises many types on hostile input; all mean garbage
-        raise EventError("frame", f"not msgpack: {error!r}") from error
-    return _rounds(raw, len(frame))
+    return _rounds(unpacked(frame, max_map_len=64, max_bin_len=MAX_FRAME_BYTES), len(frame))
 
 
 def _rounds(raw: Mapping[str, Any], size_bytes: int) -> Rounds:

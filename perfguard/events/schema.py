@@ -111,22 +111,26 @@ def pack(event: Event) -> bytes:
 
 def unpack(frame: bytes) -> Event:
     """The event in a frame, validated and bounded. Raises `EventError` saying what is wrong."""
+    return validate(unpacked(frame, max_map_len=MAX_ITEMS, max_bin_len=0))
+
+
+def unpacked(frame: bytes, *, max_map_len: int, max_bin_len: int) -> Any:
+    """What msgpack finds in a frame, bounded and not validated. Raises `EventError` if that is nothing."""
     if len(frame) > MAX_FRAME_BYTES:
         raise EventError("frame", f"{len(frame)} bytes, the limit is {MAX_FRAME_BYTES}")
     try:
-        event = msgpack.unpackb(
+        return msgpack.unpackb(
             frame,
             raw=False,
             strict_map_key=True,
             max_str_len=MAX_STRING,
             max_array_len=MAX_ITEMS,
-            max_map_len=MAX_ITEMS,
-            max_bin_len=0,
+            max_map_len=max_map_len,
+            max_bin_len=max_bin_len,
             max_ext_len=0,
         )
-    except Exception as error:
+    except Exception as error:  # msgpack raises many types on hostile input; all mean garbage
         raise EventError("frame", f"not msgpack: {error!r}") from error
-    return validate(event)
 
 
 def validate(event: Any) -> Event:

@@ -7,10 +7,11 @@ variables that CI systems set tell it. A pull request is never taken for the bra
 from __future__ import annotations
 
 import os
-import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from perfguard.programs import output_of
 
 TIMEOUT_S = 20.0
 
@@ -53,16 +54,4 @@ def _position(sha: str, folder: Path) -> int | None:
 
 
 def _git(folder: Path, *arguments: str) -> str:
-    """What git prints, or "" if it is missing, fails or takes too long."""
-    try:
-        done = subprocess.run(
-            ["git", "-C", str(folder), *arguments],
-            capture_output=True,
-            timeout=TIMEOUT_S,
-            check=False,
-            stdin=subprocess.DEVNULL,
-            env={**os.environ, "GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C"},
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
-    return done.stdout.decode("utf-8", "replace").strip() if done.returncode == 0 else ""
+    return output_of(["git", "-C", str(folder), *arguments], TIMEOUT_S).strip()
