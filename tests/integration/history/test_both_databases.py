@@ -168,4 +168,4 @@ def test_a_database_of_something_else_is_left_alone(tmp_path: Path) -> None:
         with pytest.raises(HistoryError, match=problem):
             open_history(path)
     with pytest.raises(HistoryError, match="mysql cannot be used"):
-        open_history("mysql://root:secret@host/db")
+        open_history("mysql://somebody:secret@host/runs")
