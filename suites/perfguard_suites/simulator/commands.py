@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from perfguard.errors import PerfguardError
+from perfguard_suites.command_line import status_of
 from perfguard_suites.simulator import bottleneck_command, calibration, measure_gemm, run_command
 
 
@@ -43,12 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         verb.add_options(verbs.add_parser(name, help=verb.words, description=verb.words))
     options = parser.parse_args(arguments)
     try:
-        return VERBS[options.verb].run(options)
-    except PerfguardError as error:
-        print(f"{type(error).__name__}: {error}", file=sys.stderr)
-        return error.exit_status
-    except KeyboardInterrupt:
-        return 130
+        return status_of(lambda: VERBS[options.verb].run(options))
     except BrokenPipeError:
         sys.stderr.close()  # nobody reads on: Python would complain of it at exit
         return 141

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 
-from perfguard.errors import PerfguardError
+from perfguard_suites.command_line import status_of
 from perfguard_suites.split_rpc.request import add_run_options, run_request
 from perfguard_suites.split_rpc.server import add_server_options, run_server
 
@@ -21,10 +20,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add_server_options(verbs.add_parser("serve", help=_SERVE, description=_SERVE))
     add_run_options(verbs.add_parser("run", help=_RUN, description=_RUN))
     options = parser.parse_args(arguments)
-    try:
-        return (run_server if options.verb == "serve" else run_request)(options)
-    except PerfguardError as error:
-        print(f"{type(error).__name__}: {error}", file=sys.stderr)
-        return error.exit_status
-    except KeyboardInterrupt:
-        return 130
+    return status_of(lambda: (run_server if options.verb == "serve" else run_request)(options))

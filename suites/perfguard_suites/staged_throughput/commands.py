@@ -14,8 +14,9 @@ from dataclasses import replace
 from pathlib import Path
 from statistics import median
 
-from perfguard.errors import OptionError, PerfguardError
+from perfguard.errors import OptionError
 from perfguard.ladder import Load, Stage, measure
+from perfguard_suites.command_line import status_of
 from perfguard_suites.split_rpc.threads import usable_cpus
 from perfguard_suites.staged_throughput.backend import Backend
 from perfguard_suites.staged_throughput.config import PROFILES
@@ -58,14 +59,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _add_backend(verb)
         verb.add_argument("--front", choices=FRONTS, default=FRONTS[0], help="of the event loop (default: %(default)s)")
     options = parser.parse_args(arguments)
-    try:
-        run = {"serve": _run_server, "ladder": _run_ladder, "compare": _run_comparison, "self-test": _run_self_test}
-        return run[options.verb](options)
-    except PerfguardError as error:
-        print(f"{type(error).__name__}: {error}", file=sys.stderr)
-        return error.exit_status
-    except KeyboardInterrupt:
-        return 130
+    run = {"serve": _run_server, "ladder": _run_ladder, "compare": _run_comparison, "self-test": _run_self_test}
+    return status_of(lambda: run[options.verb](options))
 
 
 def _add_measuring(parser: argparse.ArgumentParser) -> None:
