@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _IN_USE_ADVICE = "choose another endpoint, or leave it out for a private one"
-PUSH_QUEUE_FRAMES = 250  # of up to 256 rounds
+PUSH_QUEUE_FRAMES = 1000  # of up to 256 rounds
 LEAVE_S = 1.0  # without a viewer getting any further
 LEAVE_AT_MOST_S = 10.0
 _ANSWER_QUEUE = 8

@@ -31,6 +31,7 @@ from perfguard.events.schema import (
     Event,
     unpack,
     unpacked,
+    unpacker,
 )
 
 Integers: TypeAlias = NDArray[np.int64]
@@ -45,6 +46,7 @@ for _shared in (_RANGE, _ZEROS, *_FLAGS.values()):
     _shared.flags.writeable = False
 # What every frame of columns begins with: a map, whose first key is the version.
 _MARK = b"\xa1v" + bytes([BATCH_VERSION])
+_unpack_rounds = unpacker(max_map_len=64, max_bin_len=MAX_FRAME_BYTES)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -83,6 +85,11 @@ class Rounds:
     def end(self) -> int:
         """The number after its last event's."""
         return int(self.seqs[-1]) + 1
+
+    @property
+    def has_phases(self) -> bool:
+        """Whether any of them may have phases."""
+        return len(self.phases) > 0
 
     def part(self, start: int, stop: int) -> Rounds:
         """Rows `start` to `stop`."""
@@ -219,7 +226,7 @@ def decode(frame: bytes) -> Item:
     """What a frame holds, validated and bounded. Raises `EventError` saying what is wrong."""
     if frame[1:4] != _MARK and frame[3:6] != _MARK:
         return unpack(frame)
-    return _rounds(unpacked(frame, max_map_len=64, max_bin_len=MAX_FRAME_BYTES), len(frame))
+    return _rounds(unpacked(frame, _unpack_rounds), len(frame))
 
 
 def _rounds(raw: Mapping[str, Any], size_bytes: int) -> Rounds:

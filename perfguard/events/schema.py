@@ -12,9 +12,10 @@ producer's monotonic clock (`time.perf_counter_ns`).
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from itertools import product
 from operator import itemgetter
-from typing import Any
+from typing import Any, TypeAlias
 
 import msgpack
 
@@ -29,6 +30,7 @@ MAX_STRING = 64 * 1024
 MAX_ITEMS = 200_000
 
 Event = dict[str, Any]
+Unpack: TypeAlias = Callable[[bytes], Any]
 
 _NUMBER = (int, float)
 _TEXT = (str,)
@@ -111,24 +113,32 @@ def pack(event: Event) -> bytes:
 
 def unpack(frame: bytes) -> Event:
     """The event in a frame, validated and bounded. Raises `EventError` saying what is wrong."""
-    return validate(unpacked(frame, max_map_len=MAX_ITEMS, max_bin_len=0))
+    return validate(unpacked(frame, _unpack_event))
 
 
-def unpacked(frame: bytes, *, max_map_len: int, max_bin_len: int) -> Any:
+def unpacker(*, max_map_len: int, max_bin_len: int) -> Unpack:
+    """What unpacks frames within these bounds; made once, since to hand them over takes as long as to unpack."""
+    return partial(
+        msgpack.unpackb,
+        raw=False,
+        strict_map_key=True,
+        max_str_len=MAX_STRING,
+        max_array_len=MAX_ITEMS,
+        max_map_len=max_map_len,
+        max_bin_len=max_bin_len,
+        max_ext_len=0,
+    )
+
+
+_unpack_event = unpacker(max_map_len=MAX_ITEMS, max_bin_len=0)
+
+
+def unpacked(frame: bytes, unpack_bounded: Unpack) -> Any:
     """What msgpack finds in a frame, bounded and not validated. Raises `EventError` if that is nothing."""
     if len(frame) > MAX_FRAME_BYTES:
         raise EventError("frame", f"{len(frame)} bytes, the limit is {MAX_FRAME_BYTES}")
     try:
-        return msgpack.unpackb(
-            frame,
-            raw=False,
-            strict_map_key=True,
-            max_str_len=MAX_STRING,
-            max_array_len=MAX_ITEMS,
-            max_map_len=max_map_len,
-            max_bin_len=max_bin_len,
-            max_ext_len=0,
-        )
+        return unpack_bounded(frame)
     except Exception as error:  # msgpack raises many types on hostile input; all mean garbage
         raise EventError("frame", f"not msgpack: {error!r}") from error
 

@@ -7,7 +7,9 @@ Knows neither pytest nor any user interface.
 
 from __future__ import annotations
 
+import contextlib
 import math
+import socket
 import time
 from typing import TYPE_CHECKING, Literal
 
@@ -34,14 +36,17 @@ if TYPE_CHECKING:
 State = Literal["connecting", "live", "finished", "lost"]
 
 ASK_AGAIN_S = 1.0
-_BATCH_EVENTS = 20_000
+_ASK_AT_LAST_S = 8.0  # of a run that has been silent for longer
+_BATCH_EVENTS = 1000  # at once: more would be shown later than they could be
 _AHEAD_EVENTS = 20_000
+_LIVE_QUEUE_FRAMES = 5000  # a quarter of a second of single events at 20,000 a second: a viewer that draws reads late
 _STEP_S = 0.05
-_STILL_STEP_S = 0.4  # with nothing asked and nothing missing
 
 
 class Subscriber:
     """Attached to one producer of one run. One thread uses it at a time; `close` it, or use it in `with`.
+
+    `interrupt` alone is for any thread.
 
     `state`: `live`; then `finished` (the run took its leave, or it ended after `run_finished`) or `lost` (the
     producer is gone without a word). `gaps` counts events that can never come, `shed` those that the run had
@@ -62,11 +67,15 @@ class Subscriber:
         self._ahead_events = 0
         self._asked = False  # whether a question is open
         self._asked_s = self._heard_s = time.monotonic()
+        self._silent_s = ASK_AGAIN_S  # how long a silence makes it ask whether there is more
+        self._interrupted = False
         self._context = zmq.Context()
+        self._woken, self._wake = socket.socketpair()
+        self._wake.setblocking(False)
         try:
             self._open(endpoint)
         except BaseException:
-            self._context.destroy(linger=0)
+            self._destroy(linger=0)
             raise
 
     @classmethod
@@ -116,9 +125,9 @@ class Subscriber:
     def take(self, timeout_s: float) -> list[Item]:
         """The same events as they came: single ones, and many rounds at once."""
         deadline_s = time.monotonic() + timeout_s
-        while not self._ready and not self.over:
+        while not self._ready and not self.over and not self._interrupted:
             left_s = deadline_s - time.monotonic()
-            step_s = _STEP_S if self._asked or self._ahead else _STILL_STEP_S  # what comes ends a step at once
+            step_s = _STEP_S if self._asked or self._ahead else self._silent_s  # what comes ends a step at once
             self._step(max(0.0, min(step_s, left_s)))
             if time.monotonic() >= deadline_s:
                 break
@@ -129,6 +138,11 @@ class Subscriber:
     def over(self) -> bool:
         """Whether no further events can come."""
         return self.state in ("finished", "lost")
+
+    def interrupt(self) -> None:
+        """From any thread: let a `take` or `poll` that waits return at once, and every later one not wait."""
+        with contextlib.suppress(OSError):  # it is closed, or has been told
+            self._wake.send(b"\0")
 
     def __iter__(self) -> Iterator[Event]:
         """All events until the run is over or lost."""
@@ -144,7 +158,12 @@ class Subscriber:
             if self.state == "live":
                 self._send(Request("bye", self._next_seq))
             self._live.disable_monitor()
-            self._context.destroy(linger=100)
+            self._destroy(linger=100)
+
+    def _destroy(self, linger: int) -> None:
+        self._context.destroy(linger=linger)
+        self._woken.close()
+        self._wake.close()
 
     def __enter__(self) -> Self:
         return self
@@ -154,10 +173,11 @@ class Subscriber:
 
     def _open(self, endpoint: Endpoint) -> None:
         self._live, self._ask = self._context.socket(zmq.SUB), self._context.socket(zmq.DEALER)
-        for socket in (self._live, self._ask):
-            socket.setsockopt(zmq.IPV6, 1)
-            socket.setsockopt(zmq.RECONNECT_IVL, 10)
+        for end in (self._live, self._ask):
+            end.setsockopt(zmq.IPV6, 1)
+            end.setsockopt(zmq.RECONNECT_IVL, 10)
         self._live.setsockopt(zmq.MAXMSGSIZE, MAX_FRAME_BYTES)
+        self._live.setsockopt(zmq.RCVHWM, _LIVE_QUEUE_FRAMES)
         self._ask.setsockopt(zmq.MAXMSGSIZE, MAX_FRAME_BYTES + CHUNK_BYTES)
         self._ask.setsockopt(zmq.SNDHWM, 8)
         self._ask.setsockopt(zmq.RCVHWM, 8)
@@ -166,13 +186,14 @@ class Subscriber:
         self._live.connect(endpoint.live)
         self._ask.connect(endpoint.ask)
         self._poller = zmq.Poller()
-        for socket in (self._live, self._ask, self._monitor):
-            self._poller.register(socket, zmq.POLLIN)
+        for end in (self._live, self._ask, self._monitor, self._woken):
+            self._poller.register(end, zmq.POLLIN)
         self._send(Request("since", 0))
 
     def _step(self, timeout_s: float) -> None:
         """Wait for something to come, take it, and ask for what is missing."""
         ready = dict(self._poller.poll(math.ceil(timeout_s * 1000)))
+        self._interrupted = self._interrupted or self._woken.fileno() in ready
         if self._monitor in ready:
             # Taken first, acted on last: what the producer sent before it went is still in the sockets.
             recv_monitor_message(self._monitor, zmq.NOBLOCK)
@@ -191,21 +212,22 @@ class Subscriber:
             wait_s = ASK_AGAIN_S if self._asked else _STEP_S
             if time.monotonic() - self._asked_s > wait_s:
                 self._send(Request("since", self._next_seq))
-        elif time.monotonic() - self._heard_s > ASK_AGAIN_S:  # the last live events may have been dropped
+        elif time.monotonic() - self._heard_s > self._silent_s:  # the last live events may have been dropped
             self._send(Request("since", self._next_seq))
+            self._silent_s = min(2 * self._silent_s, _ASK_AT_LAST_S)
 
     def _take_live(self, most_events: float = _BATCH_EVENTS, most_ahead: float = _AHEAD_EVENTS) -> None:
         taken = 0
         while taken < most_events:
             try:
-                parts = self._live.recv_multipart(zmq.NOBLOCK)
+                # Whether there is more of a message is not asked, which takes six times as long: each part counts as one.
+                frame = self._live.recv(zmq.NOBLOCK)
             except zmq.Again:
                 return
             taken += 1
-            self._heard_s = time.monotonic()
-            item = self._item(parts[0]) if len(parts) == 1 else None
+            self._heard_s, self._silent_s = time.monotonic(), ASK_AGAIN_S
+            item = self._item(frame)
             if item is None:
-                self.bad += len(parts) != 1
                 continue
             if self.state == "live" and not isinstance(item, Rounds) and item["seq"] == self._next_seq:
                 self._deliver(item)  # the common case of single events, in fewer steps
@@ -242,6 +264,7 @@ class Subscriber:
         if self.state == "connecting":
             self._begin(header)
         for frame in frames:
+            self._silent_s = ASK_AGAIN_S
             item = self._item(frame)
             if item is None:
                 continue

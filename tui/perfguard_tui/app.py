@@ -9,6 +9,7 @@ from textual.app import SystemCommand
 from textual.screen import Screen
 from textual.widget import Widget
 from textual.widgets import Input
+from textual.worker import get_current_worker
 
 from perfguard.errors import PerfguardError
 from perfguard.history.model import ChangePoint
@@ -32,6 +33,7 @@ from perfguard_tui.widgets.case_table import CaseTable
 from perfguard_tui.widgets.choice_screen import ChoiceScreen
 from perfguard_tui.widgets.help_screen import HelpScreen
 from perfguard_tui.widgets.lines_view import LineBar, LinesView
+from perfguard_tui.window import Window, WindowPhases, read_phases
 
 
 class Dashboard(RunsDashboard):
@@ -254,7 +256,27 @@ class Dashboard(RunsDashboard):
         else:
             low, high = sorted((state.window_from_s, at_s))
             state.window, state.window_from_s = (low, high), None
+            self._read_window(self._feed, (low, high))
         self._drawn = ()
+        self.draw()
+
+    def _read_window(self, feed: ReplayFeed, window: Window) -> None:
+        """Have the phases in the window read beside the screen: a long recording takes some seconds."""
+
+        def read() -> None:
+            worker = get_current_worker()
+            try:
+                found = read_phases(feed.path, feed.extent.first_ns, window, lambda: worker.is_cancelled)
+            except PerfguardError as error:
+                self.call_from_thread(self.say, str(error))
+            else:
+                if found is not None:
+                    self.call_from_thread(self._window_read, found)
+
+        self.run_worker(read, thread=True, name="window", group="window", exclusive=True)
+
+    def _window_read(self, found: WindowPhases) -> None:
+        self._window_phases = found
         self.draw()
 
     # -- taking away

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import time
 from collections.abc import Mapping, Sequence
@@ -30,17 +31,19 @@ from perfguard_tui.known import Known
 from perfguard_tui.pages import Scene, draw_page
 from perfguard_tui.palette import THEMES, first_theme
 from perfguard_tui.replaying import ReplayFeed, find_round
-from perfguard_tui.selection import chosen, filtered, ordered, windowed
+from perfguard_tui.selection import chosen, filtered, ordered
 from perfguard_tui.sources import Source
 from perfguard_tui.views import CaseView, RunView
 from perfguard_tui.widgets.case_table import CaseTable
 from perfguard_tui.widgets.lines_view import LineBar, LinesView
+from perfguard_tui.window import WindowPhases, windowed
 
 TICK_S = 0.1
 LEAST_SIZE = (40, 10)
 LOWER_FROM_ROWS = 34
 SAY_S = 4.0
 RUNNING_HZ = 2.0  # how often what runs is seen to grow while no event comes: each time is some milliseconds of a CPU
+REST_AFTER_S = 1.0  # without anything drawn
 
 
 class DashboardBase(App[None]):
@@ -90,6 +93,9 @@ class DashboardBase(App[None]):
         self.rows: tuple[CaseView, ...] = ()
         self._store, self._feed = self.source.store, self.source.feed
         self._drawn: tuple[Any, ...] = ()
+        self._drawn_s = 0.0
+        self._stirred = asyncio.Event()
+        self._window_phases: WindowPhases | None = None
         self._shape: tuple[Size, ...] = ()
         self._chosen_line: int | None = None
         self._running_drawn = 0
@@ -173,6 +179,7 @@ class DashboardBase(App[None]):
         """Roles have other colours now, which Textual cannot know where two themes have one background."""
         for screen in self.screen_stack:
             for widget in screen.walk_children(Widget):
+                widget.notify_style_update()
                 widget.refresh()
 
     @property
@@ -212,13 +219,31 @@ class DashboardBase(App[None]):
     # -- drawing
 
     async def _clock(self) -> None:
-        """Ten ticks a second. A timer of Textual's sends a message for each, which costs an idle dashboard the most."""
+        """Ten ticks a second. A timer of Textual's sends a message for each, which costs an idle dashboard the most.
+
+        When nothing was drawn for a while, only as many as show that time passes, until something comes.
+        """
         begin_s = time.monotonic()
         while True:
             left_s = TICK_S - (time.monotonic() - begin_s) % TICK_S
             # A late tick neither delays the others nor is made up for; one a hair early is not followed at once.
             await asyncio.sleep(left_s if left_s > TICK_S / 10 else left_s + TICK_S)
             self.tick()
+            if time.monotonic() - self._drawn_s > REST_AFTER_S and not self.state.paused:
+                await self._rest(1 / RUNNING_HZ - TICK_S)
+
+    async def _rest(self, seconds: float) -> None:
+        """Wait so long, or until something came in or was drawn."""
+        loop, stirred = asyncio.get_running_loop(), self._stirred
+        stirred.clear()
+
+        def ring() -> None:
+            with contextlib.suppress(RuntimeError):  # the dashboard is being left
+                loop.call_soon_threadsafe(stirred.set)
+
+        self._store.alarm(ring)
+        with contextlib.suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(stirred.wait(), seconds)
 
     def tick(self) -> None:
         """Take what has come since the last tick; draw if anything that is shown has changed."""
@@ -255,6 +280,8 @@ class DashboardBase(App[None]):
 
     def draw(self) -> None:
         """Show the snapshot; each widget refreshes only if what it shows has changed."""
+        self._drawn_s = time.monotonic()
+        self._stirred.set()
         self._shape = self._shape_now()
         width, height = self.size
         if width < LEAST_SIZE[0] or height < LEAST_SIZE[1]:
@@ -263,7 +290,7 @@ class DashboardBase(App[None]):
             self._bar.show([((f" {width}x{height} is too small: {needed}"[:width], "noisy"),)])
             self._footer.show([()])
             return
-        run, state = windowed(self.run_shown, self.state.window), self.state
+        run, state = windowed(self.run_shown, self.state.window, self._window_phases), self.state
         self.rows = ordered(filtered(run, state.filter), state.order, backwards=state.backwards)
         state.selected = chosen(
             self.rows, run, state.selected, follow=state.following and state.page in ("live", "replay")

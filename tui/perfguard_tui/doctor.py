@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
-import psutil
 
 from perfguard.doctor.machine import Facts, overheated, read_facts
 
@@ -71,6 +70,8 @@ class Doctor:
 
     def read(self) -> None:
         """One reading; differences are to the one before, so the first says nothing of shares."""
+        import psutil  # the first frame needs none of it
+
         now_s = time.monotonic()
         if self.facts is None or now_s - self._facts_s > FACTS_S:
             facts, self._facts_s = read_facts(), now_s
@@ -104,6 +105,8 @@ class Doctor:
         self._cpu, self._own, self._read_s = (busy_s, steal_s, total_s), (own_s, now_s), now_s
 
     def _others(self, elapsed_s: float) -> tuple[Busy, ...]:
+        import psutil
+
         used: dict[int, float] = {}
         found: list[Busy] = []
         for process in psutil.process_iter(["pid", "name", "cpu_times"]):

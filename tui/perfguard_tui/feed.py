@@ -18,7 +18,8 @@ from perfguard_tui.store import Store
 
 FeedState = Literal["waiting", "live", "lost", "finished", "replay", "failed"]
 
-_STEP_S = 0.4  # of waiting for what comes, which ends it at once; a wish to leave does not
+_STEP_S = 0.4  # until it is looked again whether a run can be reached
+_WAIT_S = 10.0  # for what comes, which ends it at once, as a wish to leave does
 _GATHER_S = 0.01
 _LOOK_AGAIN_S = 2.0  # a newer run may have appeared
 _LEAVE_S = 10.0
@@ -42,8 +43,19 @@ class Feed(threading.Thread):
     def __init__(self, store: Store) -> None:
         super().__init__(name="perfguard-feed", daemon=True)
         self.store = store
-        self.status = FeedStatus()
+        self._status = FeedStatus()
         self._stopping = threading.Event()
+
+    @property
+    def status(self) -> FeedStatus:
+        """How the feed is doing."""
+        return self._status
+
+    @status.setter
+    def status(self, status: FeedStatus) -> None:
+        if status != self._status:
+            self._status = status
+            self.store.stir()
 
     @property
     def over(self) -> bool:
@@ -53,9 +65,13 @@ class Feed(threading.Thread):
     def stop(self) -> int | None:
         """End the thread and free what it holds. Returns the exit status of a run it started, else None."""
         self._stopping.set()
+        self._wake()
         if self.is_alive():
             self.join(_LEAVE_S)
         return None
+
+    def _wake(self) -> None:
+        """Make the thread see that it is to stop, where it waits for something else."""
 
     def run(self) -> None:
         """Feed until the end; an error becomes the status."""
@@ -80,6 +96,7 @@ class LiveFeed(Feed):
         super().__init__(store)
         self._endpoint = endpoint
         self._still_coming = still_coming
+        self._subscriber: Subscriber | None = None
 
     def _feed(self) -> None:
         where = self._endpoint or "a run: start one with pytest --perfguard --perfguard-live"
@@ -98,15 +115,21 @@ class LiveFeed(Feed):
                     self.status = FeedStatus("waiting", f"{error}  (q to leave)") if refused else waiting
                 continue
             with subscriber:
+                self._subscriber = subscriber
                 self._follow(subscriber)
             return
+
+    def _wake(self) -> None:
+        if self._subscriber is not None:
+            self._subscriber.interrupt()
 
     def _no_use_waiting(self) -> bool:
         return self._stopping.is_set() or self._still_coming() is not None
 
     def _follow(self, subscriber: Subscriber) -> None:
+        self.status = FeedStatus("live")
         while not self._stopping.is_set():
-            items = subscriber.take(_STEP_S)
+            items = subscriber.take(_WAIT_S)
             if items:
                 self.store.apply_all(items)
             counts = {"gaps": subscriber.gaps, "shed": subscriber.shed, "bad": subscriber.bad}

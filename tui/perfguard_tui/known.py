@@ -1,16 +1,20 @@
-"""What is stored about a case: its baseline's process runs, and in what the machine differs. Free of Textual."""
+"""What is stored about a case: its baseline's process runs, and in what the machine differs. Free of Textual.
+
+Baselines are imported when first asked for: the first frame shows none, and would come 50 ms later.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from perfguard import baselines
-from perfguard.baselines.machine import differences
-from perfguard.baselines.reader import class_differences, machine_of
 from perfguard.errors import BaselineError
 from perfguard_tui.past import Past, PastReader
 from perfguard_tui.views import CaseView, RunView
+
+if TYPE_CHECKING:
+    from perfguard import baselines
 
 
 @dataclass(slots=True)
@@ -49,6 +53,9 @@ class Known:
         return self._differences[run.machine_class]
 
     def _environment(self, run: RunView) -> tuple[str, ...]:
+        from perfguard.baselines.machine import differences
+        from perfguard.baselines.reader import class_differences, machine_of
+
         if self.folder is None or not self.folder.is_dir():
             return ("no folder of baselines here: name one with --baselines",)
         if not _is_name(run.machine_class):
@@ -69,6 +76,8 @@ class Known:
         if self.folder is None or self.problem or not self.folder.is_dir() or not _is_name(machine_class):
             return None
         if machine_class not in self._loaded:
+            from perfguard import baselines
+
             try:
                 self._loaded[machine_class] = baselines.load(self.folder, machine_class)
             except BaselineError as error:

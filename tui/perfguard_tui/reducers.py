@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import statistics
+import time
 from array import array
 from collections import Counter, deque
 from collections.abc import Callable, Collection, Mapping
@@ -46,6 +47,7 @@ MAX_STAGES = 64
 OTHERS_A_TICK = 20  # cases off the screen whose latest samples a tick takes in
 _MANY_CASES = 500  # from here on each keeps fewer of its samples
 RATE_WINDOW_S = 2.0
+LEARN_S = 0.4  # between two looks at the latest rounds for the phases of what is on the screen
 RATE_STEP_NS = int(RATE_WINDOW_S * 1e9 / 16)
 
 
@@ -178,8 +180,9 @@ class RunFold:
     # The images of the cases as last shown, and which of them are out of date: a tick costs what changed in it.
     images: list[CaseView] = field(default_factory=list)
     places: dict[str, int] = field(default_factory=dict)
-    stale: dict[str, None] = field(default_factory=dict)  # a set in the order of coming
+    stale: dict[str, bool] = field(default_factory=dict)  # in the order of coming; whether rounds with phases came
     urgent: set[str] = field(default_factory=set)  # changed by more than one more sample
+    learnt_s: float = 0.0
     states: Counter[str] = field(default_factory=Counter)
     verdicts: Counter[str] = field(default_factory=Counter)
 
@@ -258,22 +261,31 @@ class RunFold:
             for other in self.cases.values():
                 for one in other.series.values():
                     one.fit(limit)
-                self.stale[other.id] = None
+                self.stale.setdefault(other.id, False)
         return series
 
     def _refresh(self, shown: Collection[str] | None) -> None:
         """Bring images up to date: of `shown` cases all, of others what is urgent and a few more each time."""
         wanted = self.stale if shown is None else [*shown, *itertools.islice(self.stale, OTHERS_A_TICK)]
         due = self.urgent.union(case_id for case_id in wanted if case_id in self.stale)
-        self.learn_phases(due)
+        later = self._learn({case_id for case_id in due if self.stale.get(case_id)}, at_once=shown is None)
         for case_id in self.cases if len(self.images) < len(self.cases) else due:
             place = self.places.get(case_id)
             if place is not None and case_id not in due:
                 continue
             self._replace(place, self.cases[case_id].view(self.limit))
         self.urgent.clear()
-        for case_id in due:
+        for case_id in due - later:
             self.stale.pop(case_id, None)
+
+    def _learn(self, cases: set[str], *, at_once: bool) -> set[str]:
+        """Learn the phases of these cases, unless it is too soon for that; returns those that are to be learnt yet."""
+        now_s = time.monotonic()
+        if not at_once and now_s - self.learnt_s < LEARN_S:
+            return cases
+        self.learnt_s = now_s
+        self.learn_phases(cases)
+        return set()
 
     def _replace(self, place: int | None, image: CaseView) -> None:
         if place is None:
@@ -326,7 +338,7 @@ def _stage(run: RunFold, event: Event) -> None:
 def _round(run: RunFold, event: Event) -> None:
     case_id, metric, phases = event["case"], event["metric"], event["phases"]
     case = run.cases.get(case_id) or run.case(case_id)
-    run.stale[case_id] = None
+    run.stale[case_id] = bool(phases) or run.stale.get(case_id, False)
     series = case.series.get(metric) or run.new_series(case, metric)
     if series is None:
         return

@@ -81,7 +81,7 @@ def _by_series(run: RunFold, rounds: Rounds, t_s: Floats, wrong: Flags | None) -
     if warm:
         taken &= ~rounds.warmup
     for number, rows in _pieces(rounds):
-        series = _series_of(run, *rounds.series[number])
+        series = _series_of(run, rounds, number)
         if series is None:
             run.bad += len(taken[rows]) * (rounds.series[number][0] not in run.cases)
             taken[rows] = all_good = False
@@ -111,7 +111,7 @@ def _one_by_one(run: RunFold, rounds: Rounds, t_s: Floats, wrong: Flags | None) 
     rows = zip(*(column.tolist() for column in (rounds.row, t_s, rounds.index, rounds.value, *flags)), strict=True)
     for at, (number, second, index, value, warmup, is_wrong) in enumerate(rows):
         if number not in found:
-            found[number] = _series_of(run, *rounds.series[number])
+            found[number] = _series_of(run, rounds, number)
         series = found[number]
         if series is None:
             run.bad += rounds.series[number][0] not in run.cases
@@ -125,13 +125,15 @@ def _one_by_one(run: RunFold, rounds: Rounds, t_s: Floats, wrong: Flags | None) 
     return taken
 
 
-def _series_of(run: RunFold, case_id: str, metric: str) -> Series | None:
-    """The series of a round, made if it is new; None if there is no room for its case or for one more of it."""
+def _series_of(run: RunFold, rounds: Rounds, number: int) -> Series | None:
+    """Series `number` of these rounds, made if it is new; None if there is no room for its case or one more of it."""
+    case_id, metric = rounds.series[number]
+    phased = rounds.has_phases
     case = run.cases.get(case_id)
     if case is None:
         try:
             case = run.case(case_id)
         except ValueError:
             return None
-    run.stale[case_id] = None
+    run.stale[case_id] = phased or run.stale.get(case_id, False)
     return case.series.get(metric) or run.new_series(case, metric)

@@ -2,15 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
-import numpy as np
-
 from perfguard_tui import query
-from perfguard_tui.views import WORST_FIRST, CaseView, RunView, SeriesView
-
-_PART = "the window holds a part of this case: samples and calls are the window's, figures and phases the whole case's"
-RECENT = 120  # samples of a row's sparkline
+from perfguard_tui.views import WORST_FIRST, CaseView, RunView
 
 
 def filtered(run: RunView, text: str) -> tuple[CaseView, ...]:
@@ -61,47 +54,6 @@ def chosen(cases: tuple[CaseView, ...], run: RunView, selected: str | None, *, f
     if selected is not None and any(case.id == selected for case in cases):
         return selected
     return cases[0].id if cases else None
-
-
-def windowed(run: RunView, window: tuple[float, float] | None) -> RunView:
-    """The run as far as it lies within `window` (seconds since its beginning): its cases, samples, log and noise."""
-    if window is None:
-        return run
-    low, high = window
-    cases = tuple(
-        _windowed_case(case, low, high)
-        for case in run.cases
-        if case.began_s is not None and case.began_s <= high and (case.ended_s is None or case.ended_s >= low)
-    )
-    return replace(
-        run,
-        cases=cases,
-        log=tuple(entry for entry in run.log if low <= entry.t_s <= high),
-        noise=tuple(reading for reading in run.noise if low <= reading[0] <= high),
-    )
-
-
-def _windowed_case(case: CaseView, low: float, high: float) -> CaseView:
-    told_s = [float(one.points[0][-1]) for one in case.series if one.points is not None and len(one.points[0])]
-    end_s = case.ended_s if case.ended_s is not None else max(told_s, default=0.0)
-    if case.began_s is not None and low <= case.began_s and end_s <= high:
-        return case
-    series = tuple(_windowed_series(one, low, high) for one in case.series)
-    rounds = {int(index) for one in series if one.points is not None for index in one.points[1]}
-    calls = tuple(call for call in case.calls if call[0] in rounds)
-    spans = calls[-1][1] if calls else ()
-    return replace(case, series=series, calls=calls, spans=spans, notes=(_PART, *case.notes))
-
-
-def _windowed_series(series: SeriesView, low: float, high: float) -> SeriesView:
-    if series.points is None:
-        return series
-    t_s, index, value = series.points
-    inside = (t_s >= low) & (t_s <= high)
-    kept = value[inside]
-    median = float(np.median(kept)) if len(kept) else 0.0
-    points = (t_s[inside], index[inside], kept)
-    return SeriesView(series.metric, len(kept), series.warmup, tuple(map(float, kept[-RECENT:])), median, points)
 
 
 def _by_severity(cases: tuple[CaseView, ...], word: str) -> list[CaseView]:

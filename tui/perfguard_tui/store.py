@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 
 from perfguard.events.rounds import Item, Rounds, joined
 from perfguard.events.schema import Event
@@ -28,6 +28,7 @@ class Store:
         self._run = RunFold()
         self._view: RunView | None = RunView()
         self._awaited = False  # whether the screen waits for the lock
+        self._alarm: Callable[[], object] | None = None
 
     def apply(self, event: Event) -> None:
         """Take one event in. Kinds of a newer version are passed over; wrong inner shapes counted as `bad`."""
@@ -43,6 +44,7 @@ class Store:
         while self._apply_some(waiting):
             if self._awaited:  # a lock that is taken again at once is hardly ever given to another
                 time.sleep(_GIVE_WAY_S)
+        self.stir()
 
     def _apply_some(self, items: Iterator[Item]) -> bool:
         """Some thousand events; returns whether there may be more."""
@@ -70,6 +72,22 @@ class Store:
         """Forget everything: the same or another run is told from its beginning."""
         with self._lock:
             self._run, self._view = RunFold(), None
+        self.stir()
+
+    def alarm(self, ring: Callable[[], object]) -> None:
+        """Call that once, as soon as there is anything that the latest snapshot lacks, in whichever thread brings it.
+
+        It must neither block nor raise. A later alarm takes an earlier one's place.
+        """
+        self._alarm = ring
+        if self._view is None:
+            self.stir()
+
+    def stir(self) -> None:
+        """There is something new: ring the alarm, if one was set."""
+        ring, self._alarm = self._alarm, None
+        if ring is not None:
+            ring()
 
     def raw(self, case_id: str, round_index: int) -> tuple[Event, ...]:
         """The events of that round as they came, among the latest ones; nothing if they are no longer kept."""

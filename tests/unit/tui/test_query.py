@@ -1,4 +1,4 @@
-"""The filter language, orders of the table, windows of time, and keys of a user's own."""
+"""The filter language, orders of the table, and keys of a user's own."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from event_story import MODULE
 from perfguard.errors import OptionError
 from perfguard_tui import query
 from perfguard_tui.actions import ACTIONS, read_keys, remapped, short_name
-from perfguard_tui.selection import filtered, next_regression, ordered, windowed
+from perfguard_tui.selection import filtered, next_regression, ordered
 from perfguard_tui.store import Store
 from perfguard_tui.views import RunView
 
@@ -67,21 +67,6 @@ def test_the_next_regression_goes_round(run: RunView) -> None:
     assert next_regression(run.cases, broken, 1) == slower
     assert next_regression(run.cases, slower, -1) == broken
     assert next_regression(run.cases[:3], run.cases[0].id, 1) is None
-
-
-def test_a_window_keeps_what_lies_in_it(run: RunView) -> None:
-    """Cases that ran in it, their samples in it, its part of the log; others are gone."""
-    case = run.cases[3]
-    assert case.began_s is not None
-    low, high = case.began_s + 1.0, case.began_s + 2.0
-    part = windowed(run, (low, high))
-    assert [one.id for one in part.cases] == [case.id]
-    series = part.cases[0].series[0]
-    assert 0 < series.n < case.series[0].n
-    assert series.points is not None
-    assert ((series.points[0] >= low) & (series.points[0] <= high)).all()
-    assert all(low <= entry.t_s <= high for entry in part.log)
-    assert windowed(run, None) is run
 
 
 def test_a_user_remaps_keys(tmp_path: Path) -> None:

@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from perfguard.baselines import BaselineMetric
 from perfguard.document import Metric
 from perfguard.units import format_change, format_value
 from perfguard_tui.draw.alternatives import draw_alternatives
@@ -24,6 +23,9 @@ from perfguard_tui.draw.waterfall import draw_waterfall
 from perfguard_tui.lines import Line, line
 from perfguard_tui.points import Floats
 from perfguard_tui.views import CaseView, SeriesView, SpanView
+
+if TYPE_CHECKING:
+    from perfguard.baselines import BaselineMetric
 
 TWO_COLUMNS_FROM = 110
 _NONE: Floats = np.empty(0)

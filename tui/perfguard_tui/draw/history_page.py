@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
-from perfguard.baselines import BaselineMetric
 from perfguard.units import format_interval, format_value
 from perfguard_tui.draw.chart import Curve, Look, draw_chart
 from perfguard_tui.draw.page import Drawn, joined, wrapped
 from perfguard_tui.lines import Line, crop, line
 from perfguard_tui.trend import change_points
 from perfguard_tui.views import CaseView
+
+if TYPE_CHECKING:
+    from perfguard.baselines import BaselineMetric
 
 SOURCE = "without a history of runs these are the baselines' process runs: see --history and --perfguard-history"
 

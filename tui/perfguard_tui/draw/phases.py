@@ -54,7 +54,7 @@ def draw_phases(case: CaseView, width: int) -> list[Line]:
     change_width = 18 if changed and width >= 60 else 0
     name_width = max(13, min(28, max(len(row.label) for row in rows) + 1, width // 3))
     bar_width = max(4, width - name_width - 10 - 7 - change_width - 4)
-    title = "phase" if case.account is not None else "phase so far"
+    title = "phase so far" if case.account is None and case.state == "running" else "phase"
     head = f" {fit(title, name_width)}{fit('self/call', 10, right=True)}{fit('share', 7, right=True)}  "
     tail = fit("change", change_width - 1, right=True) if change_width else ""
     lines: list[Line] = [((head + " " * bar_width + tail, "header"),)]

@@ -20,22 +20,28 @@ from perfguard_tui.palette import chosen_style, styles
 
 
 class Painted(Widget):
-    """Works its own style out once for all lines of a paint: that is most of what a line costs."""
+    """Works its own style out when that may have changed, rather than for every line: it is most of what a line costs."""
 
-    base: Style | None = None
+    _base: Style | None = None
+    _base_of: tuple[str, bool] = ("", False)
 
-    def render_lines(self, crop: Region) -> list[Strip]:
-        """The lines of a part of it."""
-        self.base = self.rich_style
-        try:
-            return super().render_lines(crop)
-        finally:
-            self.base = None
+    @property
+    def base(self) -> Style:
+        """What every cell has that says nothing else."""
+        of = (self.app.theme, self.has_focus)
+        if self._base is None or of != self._base_of:
+            self._base, self._base_of = self.rich_style, of
+        return self._base
+
+    def notify_style_update(self) -> None:
+        """A rule of the style sheet applies that did not, or the other way round."""
+        super().notify_style_update()
+        self._base = None
 
 
 def strip_of(widget: Painted, line: Line, width: int, background: Style | None = None) -> Strip:
     """One drawn line as `width` cells in the colours of the app's theme."""
-    base = widget.base or widget.rich_style
+    base = widget.base
     if background is not None:
         base += background
     roles = styles(widget.app.theme)
