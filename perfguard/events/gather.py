@@ -49,6 +49,8 @@ class Gatherer:
 
     def add(self, seq: int, t_ns: int, fields: Mapping[str, Any]) -> bool:
         """Take a round in. False, and nothing taken, if it does not fit into columns as it is."""
+        if len(fields) != len(_NAMES):
+            return False
         return self._take(seq, t_ns, fields) or (self._learn(fields) and self._take(seq, t_ns, fields))
 
     def frames(self) -> list[tuple[bytes, int, int]]:
@@ -84,7 +86,6 @@ class Gatherer:
             or type(iterations) is not int
             or type(warmup) is not bool
             or not (_LEAST <= index <= _MOST and _LEAST <= iterations <= _MOST)
-            or len(fields) != 7
         ):
             return False
         self.rows.append((seq, t_ns, case, metric, index, iterations, value, warmup, paths, packed))

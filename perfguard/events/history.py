@@ -84,7 +84,7 @@ class History:
                 self._shed()
 
     def since(self, seq: int, max_bytes: int) -> Chunk:
-        """The kept records that hold number `seq` and what follows, up to about `max_bytes` but always at least one."""
+        """The kept records that hold number `seq` and what follows: up to about `max_bytes`, one at least if there is."""
         with self._lock:
             records: list[bytes] = []
             size = 0
@@ -92,6 +92,8 @@ class History:
             at = max(0, bisect_right(self._firsts, position) - 1)
             # Not more: a long stretch that was shed must not hold the producer up.
             for segment in self._segments[at : at + _SEGMENTS_A_CHUNK]:
+                if segment.end <= position:  # its last record holds none of what was asked for
+                    continue
                 begin = max(0, bisect_right(segment.starts, position) - 1)
                 for start in segment.starts[begin:] if segment.lasting or segment.numerous else ():
                     record = segment.lasting.get(start) or segment.numerous.get(start)

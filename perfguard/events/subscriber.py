@@ -50,7 +50,8 @@ class Subscriber:
 
     `state`: `live`; then `finished` (the run took its leave, or it ended after `run_finished`) or `lost` (the
     producer is gone without a word). `gaps` counts events that can never come, `shed` those that the run had
-    to forget, `bad` frames that were not this run's events, `duplicates` those that came twice.
+    to forget, `bad` frames that were not this run's events, `duplicates` those that came twice. `behind`: whether more
+    had come than the last `take` gave.
     """
 
     def __init__(self, endpoint: Endpoint) -> None:
@@ -59,6 +60,7 @@ class Subscriber:
         self.run: str | None = None
         self.src: str | None = None
         self.gaps = self.shed = self.bad = self.duplicates = 0
+        self.behind = False
         self._next_seq = 0
         self._head = 0
         self._run_finished = False
@@ -173,9 +175,9 @@ class Subscriber:
 
     def _open(self, endpoint: Endpoint) -> None:
         self._live, self._ask = self._context.socket(zmq.SUB), self._context.socket(zmq.DEALER)
-        for end in (self._live, self._ask):
-            end.setsockopt(zmq.IPV6, 1)
-            end.setsockopt(zmq.RECONNECT_IVL, 10)
+        for socket_ in (self._live, self._ask):
+            socket_.setsockopt(zmq.IPV6, 1)
+            socket_.setsockopt(zmq.RECONNECT_IVL, 10)
         self._live.setsockopt(zmq.MAXMSGSIZE, MAX_FRAME_BYTES)
         self._live.setsockopt(zmq.RCVHWM, _LIVE_QUEUE_FRAMES)
         self._ask.setsockopt(zmq.MAXMSGSIZE, MAX_FRAME_BYTES + CHUNK_BYTES)
@@ -186,8 +188,9 @@ class Subscriber:
         self._live.connect(endpoint.live)
         self._ask.connect(endpoint.ask)
         self._poller = zmq.Poller()
-        for end in (self._live, self._ask, self._monitor, self._woken):
-            self._poller.register(end, zmq.POLLIN)
+        for socket_ in (self._live, self._ask, self._monitor):
+            self._poller.register(socket_, zmq.POLLIN)
+        self._poller.register(self._woken, zmq.POLLIN)
         self._send(Request("since", 0))
 
     def _step(self, timeout_s: float) -> None:
@@ -218,11 +221,13 @@ class Subscriber:
 
     def _take_live(self, most_events: float = _BATCH_EVENTS, most_ahead: float = _AHEAD_EVENTS) -> None:
         taken = 0
+        self.behind = True
         while taken < most_events:
             try:
-                # Whether there is more of a message is not asked, which takes six times as long: each part counts as one.
+                # Whether a message goes on is not asked, which takes six times as long: each part counts as one.
                 frame = self._live.recv(zmq.NOBLOCK)
             except zmq.Again:
+                self.behind = False
                 return
             taken += 1
             self._heard_s, self._silent_s = time.monotonic(), ASK_AGAIN_S

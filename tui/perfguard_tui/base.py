@@ -38,7 +38,7 @@ from perfguard_tui.widgets.case_table import CaseTable
 from perfguard_tui.widgets.lines_view import LineBar, LinesView
 from perfguard_tui.window import WindowPhases, windowed
 
-TICK_S = 0.1
+TICK_S = 0.08
 LEAST_SIZE = (40, 10)
 LOWER_FROM_ROWS = 34
 SAY_S = 4.0

@@ -36,6 +36,10 @@ class LatestEvents:
             self._events += 1
             if self._events <= MAX_EVENTS:
                 return
+            if not self._bytes:  # single ones alone, of which there may be twenty thousand a second
+                self._items.popleft()
+                self._events -= 1
+                return
         while self._events - _events(self._items[0]) >= MAX_EVENTS or self._bytes > MAX_BYTES:
             gone = self._items.popleft()
             self._events -= _events(gone)

@@ -29,7 +29,7 @@ from perfguard.document import (
 )
 from perfguard.events.schema import Event
 from perfguard_tui.latest import LatestEvents, Phased
-from perfguard_tui.points import Floats, Integers, Points, limit_for
+from perfguard_tui.points import LEAST, Floats, Integers, Points, limit_for
 from perfguard_tui.views import WORST_FIRST, CaseState, CaseView, LogEntry, RunView, SeriesView, SpanView
 
 MAX_CASES = 20_000
@@ -39,6 +39,7 @@ MAX_PATHS = 200
 MAX_SPANS = 1000
 MAX_NOTES = 50
 RECENT_SAMPLES = 120
+MOST_EARLY = LEAST // 4
 RECENT_ROUNDS = 32
 MAX_LOG = 1000
 MAX_READINGS = 1000
@@ -60,6 +61,7 @@ def kept_recent(limit: int) -> int:
 class Series:
     """What is kept of one metric's rounds."""
 
+    early: int = 0  # so many points before the limit it is thinned: thousands that are told in turn not all at once
     warmup: int = 0
     recent: array[float] = field(default_factory=lambda: array("d"))
     points: Points = field(default_factory=Points)
@@ -72,21 +74,21 @@ class Series:
 
     def add(self, t_s: float, index: int, value: float, limit: int) -> None:
         """One more round."""
-        self.points.add(t_s, index, value, limit)
+        self.points.add(t_s, index, value, limit - self.early)
         self.recent.append(value)
-        if len(self.recent) >= 2 * kept_recent(limit):
+        if len(self.recent) >= 2 * LEAST and len(self.recent) >= 2 * kept_recent(limit):
             del self.recent[: -kept_recent(limit)]
 
     def extend(self, t_s: Floats, index: Integers, value: Floats, limit: int) -> None:
         """Many more, in their order."""
-        self.points.extend(t_s, index, value, limit)
+        self.points.extend(t_s, index, value, limit - self.early)
         self.recent.frombytes(value[-RECENT_SAMPLES:].tobytes())
         if len(self.recent) >= 2 * kept_recent(limit):
             del self.recent[: -kept_recent(limit)]
 
     def fit(self, limit: int) -> None:
         """Keep no more than is now allowed."""
-        self.points.fit(limit)
+        self.points.fit(limit - self.early)
         del self.recent[: -kept_recent(limit)]
 
 
@@ -253,7 +255,7 @@ class RunFold:
         """A series for that metric; None if the case has its share. All become shorter when there are many."""
         if len(case.series) >= MAX_SERIES:
             return None
-        series = case.series[metric] = Series()
+        series = case.series[metric] = Series(early=self.series % MOST_EARLY)
         self.series += 1
         limit = limit_for(self.series)
         if limit < self.limit:
@@ -338,7 +340,10 @@ def _stage(run: RunFold, event: Event) -> None:
 def _round(run: RunFold, event: Event) -> None:
     case_id, metric, phases = event["case"], event["metric"], event["phases"]
     case = run.cases.get(case_id) or run.case(case_id)
-    run.stale[case_id] = bool(phases) or run.stale.get(case_id, False)
+    if phases:
+        run.stale[case_id] = True
+    else:
+        run.stale.setdefault(case_id, False)
     series = case.series.get(metric) or run.new_series(case, metric)
     if series is None:
         return

@@ -107,6 +107,7 @@ def _one_by_one(run: RunFold, rounds: Rounds, t_s: Floats, wrong: Flags | None) 
     """Each by itself; returns which rounds were taken."""
     taken = np.zeros(len(rounds), dtype=np.bool_)
     found: dict[int, Series | None] = {}
+    good: list[int] = []
     flags = (rounds.warmup, _NONE[: len(rounds)] if wrong is None else wrong)
     rows = zip(*(column.tolist() for column in (rounds.row, t_s, rounds.index, rounds.value, *flags)), strict=True)
     for at, (number, second, index, value, warmup, is_wrong) in enumerate(rows):
@@ -121,19 +122,22 @@ def _one_by_one(run: RunFold, rounds: Rounds, t_s: Floats, wrong: Flags | None) 
             run.bad += 1
         else:
             series.add(second, index, value, run.limit)
-            taken[at] = True
+            good.append(at)
+    taken[good] = True
     return taken
 
 
 def _series_of(run: RunFold, rounds: Rounds, number: int) -> Series | None:
     """Series `number` of these rounds, made if it is new; None if there is no room for its case or one more of it."""
     case_id, metric = rounds.series[number]
-    phased = rounds.has_phases
     case = run.cases.get(case_id)
     if case is None:
         try:
             case = run.case(case_id)
         except ValueError:
             return None
-    run.stale[case_id] = phased or run.stale.get(case_id, False)
+    if rounds.has_phases:
+        run.stale[case_id] = True
+    else:
+        run.stale.setdefault(case_id, False)
     return case.series.get(metric) or run.new_series(case, metric)

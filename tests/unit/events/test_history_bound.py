@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from perfguard.events.framing import frames_in, record_of
-from perfguard.events.history import OVERHEAD_BYTES, SEGMENT_EVENTS, History
+from perfguard.events.history import OVERHEAD_BYTES, SEGMENT_EVENTS, Chunk, History
 
 
 def _record(seq: int, size: int = 100) -> bytes:
@@ -28,6 +28,15 @@ def test_within_the_bound_everything_is_given_in_chunks() -> None:
     assert _numbers(history) == list(range(3 * SEGMENT_EVENTS))
     assert _numbers(history, 2000) == list(range(2000, 3 * SEGMENT_EVENTS))
     assert len(history.since(0, 10_000).blob) <= 10_000
+
+
+def test_who_has_everything_is_given_nothing() -> None:
+    """A viewer that asks whether there is more does not get the last record again, however large it is."""
+    history = History(0)
+    history.append(b"x" * 1000, "run_started")
+    history.append(b"y" * 1000, "rounds", events=5)
+    assert history.since(6, 10**6) == Chunk(b"", 6, 6)
+    assert history.since(5, 10**6) == Chunk(b"y" * 1000, 6, 6), "a record that holds the number, though it began before"
 
 
 def test_a_record_larger_than_a_chunk_is_given_alone() -> None:

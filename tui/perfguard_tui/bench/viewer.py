@@ -31,20 +31,17 @@ class Probe(Dashboard):
         self._out = out
         self._begin_s = time.monotonic()
         self._attached_s = 0.0
+        self._watching = False  # the loop, between F5 and F6 only: to watch costs more than an idle dashboard
         self._reset()
 
     def _reset(self) -> None:
         self._lags: list[float] = []
         self._cpu: list[float] = []
         self._stale: list[float] = []
+        self._frames = 0
         self._since_s = time.monotonic()
         self._since_events = self._store.snapshot(()).events
         self._thread_s = time.thread_time()
-
-    def on_mount(self) -> None:
-        """The loop is watched between F5 and F6 only: to watch costs more than an idle dashboard."""
-        super().on_mount()
-        self._watching = False
 
     async def _watch(self) -> None:
         while self._watching:
@@ -52,8 +49,15 @@ class Probe(Dashboard):
             await asyncio.sleep(STEP_S)
             self._lags.append(time.monotonic() - begin_s - STEP_S)
 
+    def draw(self) -> None:
+        """Also note what the frame before took, painting included: from its drawing to the drawing of the next one."""
+        now_s = time.thread_time()
+        self._cpu.append(now_s - self._thread_s)
+        self._thread_s = now_s
+        super().draw()
+
     def tick(self) -> None:
-        """Also note what the frame before took, painting included, and how old what it showed has become."""
+        """Also note how old what the frame before showed has become, and count the frames that showed something new."""
         run = self._store._run  # noqa: SLF001 - the probe looks inside
         if run.first_ns is not None and self.run_shown.events:
             shown_ns = run.first_ns + self.run_shown.elapsed_s * 1e9
@@ -62,10 +66,7 @@ class Probe(Dashboard):
         super().tick()
         if not self._attached_s and len(self.run_shown.cases) > 1:
             self._attached_s = time.monotonic() - self._begin_s
-        now_s = time.thread_time()
-        if before is not self.run_shown:
-            self._cpu.append(now_s - self._thread_s)
-        self._thread_s = now_s
+        self._frames += before is not self.run_shown
 
     def key_f5(self) -> None:
         """Begin anew."""
@@ -81,7 +82,7 @@ class Probe(Dashboard):
         figures: dict[str, Any] = {
             "attach_s": self._attached_s,
             "events_per_s": (self._store.snapshot(()).events - self._since_events) / took_s,
-            "fps": len(self._cpu) / took_s,
+            "fps": self._frames / took_s,
             "loop_p99_s": _quantile(self._lags, 0.99),
             "staleness_max_s": max(self._stale, default=0.0),
             "frame_cpu_p99_s": _quantile(self._cpu, 0.99),

@@ -20,7 +20,7 @@ from perfguard_tui.palette import chosen_style, styles
 
 
 class Painted(Widget):
-    """Works its own style out when that may have changed, rather than for every line: it is most of what a line costs."""
+    """Works its own style out when that may have changed, not for every line: it is most of what a line costs."""
 
     _base: Style | None = None
     _base_of: tuple[str, bool] = ("", False)
