@@ -11,7 +11,7 @@ from __future__ import annotations
 import struct
 import sys
 from array import array
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from operator import itemgetter
 from typing import Any, TypeAlias, TypeGuard
 
@@ -32,26 +32,50 @@ Row: TypeAlias = "tuple[int, int, str, str, int, int, float, bool, Paths, bytes]
 
 
 class Gatherer:
-    """Rounds of one producer, waiting to become frames. Not thread-safe: `EventStream` calls it under its lock."""
+    """Rounds of one producer, waiting to become frames. Not thread-safe: `EventStream` calls it under its lock.
+
+    `full`: whether they should be flushed, whatever the time.
+    """
 
     def __init__(self, run_id: str, src: str) -> None:
         self.rows: list[Row] = []
+        self.full = False
         self._phase_bytes = 0
         self._run_id = run_id
         self._src = src
         self._names: set[tuple[str, str]] = set()  # known to be text that can be packed
-        self._packers: dict[tuple[str, ...], struct.Struct] = {}
-
-    @property
-    def full(self) -> bool:
-        """Whether it should be flushed, whatever the time."""
-        return len(self.rows) >= MOST_ROUNDS or self._phase_bytes >= MOST_PHASE_BYTES
+        self._packers: dict[tuple[str, ...], Callable[..., bytes]] = {}
 
     def add(self, seq: int, t_ns: int, fields: Mapping[str, Any]) -> bool:
         """Take a round in. False, and nothing taken, if it does not fit into columns as it is."""
         if len(fields) != len(_NAMES):
             return False
-        return self._take(seq, t_ns, fields) or (self._learn(fields) and self._take(seq, t_ns, fields))
+        try:
+            case, metric, index, iterations, value, warmup, phases = _FIELDS(fields)
+            if phases is None:
+                paths, packed = None, b""
+            else:
+                paths = tuple(phases)
+                packed = self._packers[paths](*phases.values())
+            known = (case, metric) in self._names
+        except (TypeError, AttributeError, struct.error, OverflowError):
+            return False
+        except KeyError:  # of a field that is missing, too: then there is nothing to learn
+            known = False
+        if not known:
+            return self._learn(fields) and self.add(seq, t_ns, fields)
+        if (
+            type(value) is not float
+            or type(index) is not int
+            or type(iterations) is not int
+            or type(warmup) is not bool
+            or not (_LEAST <= index <= _MOST and _LEAST <= iterations <= _MOST)
+        ):
+            return False
+        self.rows.append((seq, t_ns, case, metric, index, iterations, value, warmup, paths, packed))
+        self._phase_bytes += len(packed)
+        self.full = len(self.rows) >= MOST_ROUNDS or self._phase_bytes >= MOST_PHASE_BYTES
+        return True
 
     def frames(self) -> list[tuple[bytes, int, int]]:
         """The frames of all that waits, each with its first number and how many it holds; `clear` when handed on."""
@@ -67,35 +91,12 @@ class Gatherer:
         """They have been handed on."""
         self.rows = []
         self._phase_bytes = 0
-
-    def _take(self, seq: int, t_ns: int, fields: Mapping[str, Any]) -> bool:
-        try:
-            case, metric, index, iterations, value, warmup, phases = _FIELDS(fields)
-            if phases is None:
-                paths, packed = None, b""
-            else:
-                paths = tuple(phases)
-                packed = self._packers[paths].pack(*phases.values())
-            if (case, metric) not in self._names:
-                return False
-        except (KeyError, TypeError, AttributeError, struct.error, OverflowError):
-            return False
-        if (
-            type(value) is not float
-            or type(index) is not int
-            or type(iterations) is not int
-            or type(warmup) is not bool
-            or not (_LEAST <= index <= _MOST and _LEAST <= iterations <= _MOST)
-        ):
-            return False
-        self.rows.append((seq, t_ns, case, metric, index, iterations, value, warmup, paths, packed))
-        self._phase_bytes += len(packed)
-        return True
+        self.full = False
 
     def _learn(self, fields: Mapping[str, Any]) -> bool:
-        """Whether its names are new and can be packed; then they are known from now on."""
+        """Whether its names can be packed; then they are known from now on."""
         case, metric, phases = fields.get("case"), fields.get("metric"), fields.get("phases")
-        if not _is_text(case) or not _is_text(metric):
+        if not _is_text(case) or not _is_text(metric) or not all(name in fields for name in _NAMES):
             return False
         if len(self._names) + len(self._packers) > _MOST_KNOWN:
             self._names.clear()
@@ -105,7 +106,7 @@ class Gatherer:
             return True
         if type(phases) is not dict or not all(map(_is_text, phases)):
             return False
-        self._packers[tuple(phases)] = struct.Struct(f"<{len(phases)}d")
+        self._packers[tuple(phases)] = struct.Struct(f"<{len(phases)}d").pack
         return True
 
     def _frame(self, rows: list[Row]) -> bytes:

@@ -84,7 +84,7 @@ class History:
                 self._shed()
 
     def since(self, seq: int, max_bytes: int) -> Chunk:
-        """The kept records that hold number `seq` and what follows: up to about `max_bytes`, one at least if there is."""
+        """The kept records that hold number `seq` and what follows, up to about `max_bytes`, one at least if any."""
         with self._lock:
             records: list[bytes] = []
             size = 0

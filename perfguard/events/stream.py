@@ -55,6 +55,7 @@ class EventStream:
         self._gatherer = Gatherer(run_id, src)
         self._flushed_ns = 0
         self._flusher: Flusher | None = None
+        self._looked_after = False  # whether it knows that something waits
         _open_streams.add(self)
 
     @property
@@ -114,7 +115,7 @@ class EventStream:
             self._flush()
             recorder, self._recorder = self._recorder, None
             bus, self._bus = self._bus, None
-            flusher, self._flusher = self._flusher, None
+            flusher, self._flusher, self._looked_after = self._flusher, None, False
         try:
             if flusher is not None:
                 flusher.end()
@@ -141,6 +142,7 @@ class EventStream:
                 self._look_at_recorder(self._recorder)
             if self._flusher is not None:
                 self._flusher.wanted.clear()
+                self._looked_after = False
             return 0.0
 
     def _gather(self, t_ns: int, fields: dict[str, Any]) -> bool:
@@ -154,7 +156,7 @@ class EventStream:
             return False
         if t_ns - self._flushed_ns >= GATHER_NS or self._gatherer.full:
             self._flush(t_ns)
-        if self._flusher is None or not self._flusher.wanted.is_set():
+        if not self._looked_after:
             self._want_flusher()
         return True
 
@@ -207,6 +209,7 @@ class EventStream:
             self._flusher = Flusher(self)
             self._flusher.start()
         self._flusher.wanted.set()
+        self._looked_after = True
 
     def _report(self, problem: str) -> None:
         self.problems = (*self.problems, problem)
@@ -218,7 +221,7 @@ class EventStream:
         bus, self._bus = self._bus, None
         self._callbacks = ()
         self._gatherer.clear()
-        self._flusher = None
+        self._flusher, self._looked_after = None, False
         if recorder is not None:
             recorder.abandon()
         if bus is not None:

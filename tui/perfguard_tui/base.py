@@ -1,4 +1,4 @@
-"""The dashboard's screen: what lies where, and drawing it; ten ticks a second look whether anything has changed."""
+"""The dashboard's screen: what lies where, and drawing it; a dozen ticks a second look whether anything has changed."""
 
 from __future__ import annotations
 
@@ -219,7 +219,7 @@ class DashboardBase(App[None]):
     # -- drawing
 
     async def _clock(self) -> None:
-        """Ten ticks a second. A timer of Textual's sends a message for each, which costs an idle dashboard the most.
+        """A dozen ticks a second. A timer of Textual's sends a message for each, which costs an idle one the most.
 
         When nothing was drawn for a while, only as many as show that time passes, until something comes.
         """

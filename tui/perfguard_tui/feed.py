@@ -139,9 +139,8 @@ class LiveFeed(Feed):
                 self.status = FeedStatus("lost" if lost else "finished", message, **counts)
                 return
             self.status = FeedStatus("live", "", **counts)
-            if (
-                items and not subscriber.behind
-            ):  # a few more at once are cheaper than each by itself, and nobody sees so short a while
+            if items and not subscriber.behind:
+                # A few more at once are cheaper than each by itself, and nobody sees so short a while.
                 self._stopping.wait(_GATHER_S)
 
 

@@ -20,7 +20,7 @@ from perfguard_tui.settle import settle
 from perfguard_tui.sources import Source
 from perfguard_tui.store import Store
 
-STEP_S = 0.01
+STEP_S = 0.025
 
 
 class Probe(Dashboard):
