@@ -445,8 +445,9 @@ class Dashboard(RunsDashboard):
             self.state.cursor.pop("case", None)
         self.state.selected = case_id
         for view in (self._left, self._right, self._main, self._side):
-            view.scroll_home(animate=False)
-        self.draw()
+            if view.scroll_offset.y:
+                view.scroll_home(animate=False)
+        self.draw_selection()
 
     @property
     def _base(self) -> Widget:

@@ -314,13 +314,30 @@ class DashboardBase(App[None]):
             width, paused = self.size.width, self.state.paused
             self._bar.show(run_bar(self.run_shown, self._feed.status, second, width, paused=paused, which=which))
 
-    def _draw_tables(self, run: RunView, case: CaseView | None, width: int) -> None:
+    def draw_selection(self) -> None:
+        """Another row is chosen: show that and its title at once, and all that depends on it with the next tick.
+
+        Rows and title are some lines side by side, which is half of a frame or less: a key held down is followed.
+        """
+        if not (self._table.display and self._title.display and self.rows):
+            self.draw()
+            return
+        self._drawn = ()
+        self._drawn_s = time.monotonic()
+        self._stirred.set()
+        run = windowed(self.run_shown, self.state.window, self._window_phases)
+        self._draw_rows(run, run.case(self.state.selected), self.size.width)
+
+    def _draw_rows(self, run: RunView, case: CaseView | None, width: int) -> None:
         empty = "no case matches the filter" if run.cases else "waiting for the first event"
         if self.state.window is not None and not run.cases:
             empty = "nothing ran in the window"
         self._table.styles.max_height = max(4, len(run.cases) + 1) if not self.state.zoomed else None
         self._table.show(self.rows, self.state.selected, empty, self.state.marked)
         self._title.show([draw_title(case, width)])
+
+    def _draw_tables(self, run: RunView, case: CaseView | None, width: int) -> None:
+        self._draw_rows(run, case, width)
         self._draw_detail(case)
         if self._lower.display:
             chart = self._chart
