@@ -50,8 +50,8 @@ def record_stage(
 ) -> None:
     """Record a stage's figures, one stage a case.
 
-    `tokens_per_s`, `over_stage0` (the one that is gated), `over_previous`, `added_s_per_token`; `ttft_s` and `tpot_s`
-    where it has requests that tell. The ratio of a noisy ladder is not gated: it can neither pass nor fail.
+    `tokens_per_s`, `over_stage0` (the one that is gated), `over_previous`, `added_s_per_token`; `added_gap_fraction`
+    where passes are known, `ttft_s` and `tpot_s` where it has requests that tell. The ratio of a noisy ladder is not gated: it can neither pass nor fail.
     """
     runs = ladder.runs(name)
     perfguard.record(
@@ -64,6 +64,9 @@ def record_stage(
             samples = ladder.over_samples(name, reference).tolist()
             perfguard.record(metric, samples, unit="", kind="ratio", direction="higher", gated=judged, limit=limit)
     perfguard.record("added_s_per_token", ladder.added_samples(name).tolist(), unit="s", gated=False)
+    added_gap = ladder.added_gap_samples(name)
+    if added_gap is not None:
+        perfguard.record("added_gap_fraction", added_gap.tolist(), unit="", kind="fraction", gated=False)
     requests = [request for run in runs for request in run.requests if request.token_s]
     if requests:
         perfguard.record("ttft_s", [ttft_s(request) for request in requests], unit="s", gated=False)

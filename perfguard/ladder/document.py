@@ -44,7 +44,7 @@ def to_document(ladder: Ladder, limits: Limits | None = None) -> dict[str, Any]:
 def _stage(ladder: Ladder, name: str, limits: Limits | None) -> dict[str, Any]:
     runs = ladder.runs(name)
     stage = next(stage for stage in ladder.stages if stage.name == name)
-    terms, gap = ladder.terms(name), gap_s_per_step(runs)
+    terms, gap, added_gap = ladder.terms(name), gap_s_per_step(runs), ladder.added_gap(name)
     speeds = ladder.tokens_per_s(name)
     found: dict[str, Any] = {
         "name": name,
@@ -59,6 +59,7 @@ def _stage(ladder: Ladder, name: str, limits: Limits | None) -> dict[str, Any]:
         "target_met": ladder.target_met(name),
         "terms": None if terms is None else {"loss_s": terms.loss_s, **asdict(terms.terms)},
         "gap_s_per_step": None if gap is None else _interval(gap),
+        "added_gap_fraction": None if added_gap is None else _interval(added_gap),
         "steps_per_run": steps(runs),
         "rows_per_decode_step": rows_per_step(runs),
         "prefill_tokens_per_s": speed_of(runs, "prefill"),

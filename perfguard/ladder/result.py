@@ -122,6 +122,23 @@ class Ladder:
         """The median of those with its interval."""
         return median_interval(self.added_samples(name), self.confidence)
 
+    def added_gap_samples(self, name: str) -> Array | None:
+        """Time outside passes that a stage adds to the one below, over that one's time per token, shape (rounds,).
+
+        What a component spends itself is there, and a machine's noise, which is in the passes, hardly: a loss of a
+        percent shows where speeds differ by ten from run to run. None for stage 0, and where passes are not known.
+        """
+        runs, below = self.runs(name), self.runs(self.below(name))
+        if name == self.names[0] or not all(run.forwards for run in (*runs, *below)):
+            return None
+        pairs = zip(runs, below, strict=True)
+        return np.array([(profile_of(a).gap_s - profile_of(b).gap_s) / (b.wall_s / b.tokens) for a, b in pairs])
+
+    def added_gap(self, name: str) -> Interval | None:
+        """The median of those with its interval."""
+        samples = self.added_gap_samples(name)
+        return None if samples is None else median_interval(samples, self.confidence)
+
     @property
     def top_s_per_token(self) -> float:
         """Median seconds per token of the top stage, at stage 0's median speed."""

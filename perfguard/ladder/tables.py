@@ -24,6 +24,7 @@ from perfguard.units import format_value
 
 MOST_PHASES = 6
 TOLD_UNMATCHED = 0.02
+TOLD_ADDED = 0.01
 # Columns of words, flush left.
 WORDS = frozenset({"stage", "component", "verdict", "target", "phases", "batch sizes"})
 NOTHING_S = 1e-12  # what arithmetic leaves
@@ -96,6 +97,12 @@ def sentences(ladder: Ladder) -> list[str]:
     )
     told += _account(ladder)
     for name in ladder.names:
+        added = ladder.added_gap(name)
+        if added is not None and added.low > TOLD_ADDED:
+            told.append(
+                f"{name} spends {_percent(added)} of the time of the stage below outside the passes: a loss of its own, "
+                f"whatever the speeds say"
+            )
         found = ladder.terms(name)
         if found is not None and found.terms.unmatched > TOLD_UNMATCHED:
             told.append(
@@ -167,15 +174,16 @@ def _losses(ladder: Ladder) -> Section:
     for name in ladder.names:
         found, runs = ladder.terms(name), ladder.runs(name)
         if found is None:
-            rows.append([name, *(["not known"] * 4), "", "", "", "", ""])
+            rows.append([name, *(["not known"] * 4), "", "", "", "", "", ""])
             continue
-        gap, occupancy = gap_s_per_step(runs), rows_per_step(runs)
+        gap, occupancy, added = gap_s_per_step(runs), rows_per_step(runs), ladder.added_gap(name)
         speeds = [speed_of(runs, kind) for kind in ("prefill", "decode")]
         rows.append(
             [
                 name,
                 *(_us(s) for s in (found.loss_s, found.terms.gap_s, found.terms.dilation_s, found.terms.mix_s)),
                 "" if gap is None else _us_range(gap),
+                "" if added is None else _percent(added),
                 f"{steps(runs):g}",
                 "" if occupancy is None else f"{occupancy:.2f}",
                 *("" if speed is None else f"{speed:.0f}" for speed in speeds),
@@ -183,8 +191,8 @@ def _losses(ladder: Ladder) -> Section:
         )
     return Section(
         f"Loss against {ladder.names[0]} per token, and its three terms",
-        ["stage", "loss", "serial gap", "dilation", "batch mix", "gap per step", "steps", "rows per decode step",
-         "prefill tokens/s", "decode tokens/s"],
+        ["stage", "loss", "serial gap", "dilation", "batch mix", "gap per step", "added outside passes", "steps",
+         "rows per decode step", "prefill tokens/s", "decode tokens/s"],
         rows,
     )  # fmt: skip
 
@@ -244,6 +252,11 @@ def _us_interval(interval: Interval) -> str:
 def _us_range(interval: Interval) -> str:
     told = f"{1e6 * interval.estimate:.1f} µs"
     return told if interval.confidence <= 0 else f"{told} [{1e6 * interval.low:.1f}, {1e6 * interval.high:.1f}]"
+
+
+def _percent(interval: Interval) -> str:
+    told = f"{interval.estimate:+.2%}"
+    return told if interval.confidence <= 0 else f"{told} [{100 * interval.low:+.2f}, {100 * interval.high:+.2f}]"
 
 
 def _ms(found: Quantiles | None) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import random
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import pytest
 
@@ -11,6 +13,7 @@ from perfguard.ladder import Forward, Ladder, Load, Stage, StageRun, blame, meas
 from perfguard.ladder.rounds import MOST_ROUNDS
 from perfguard.ladder.selftest import term_s_per_token, wall_s_per_token
 from perfguard.ladder.synthetic import VirtualClock, delayed_stages, stages
+from perfguard.ladder.tables import sentences
 
 COSTS_S = (5e-3, 20e-6, 300e-6, 0.0, 150e-6)
 LOAD = Load(requests=16, concurrency=8, new_tokens=10)
@@ -112,6 +115,34 @@ def test_a_bypass_fails_the_ladder(stage: int, layer: int) -> None:
     made = stages(VirtualClock(), COSTS_S, bypass=(stage, layer))
     with pytest.raises(LadderError, match=rf"stage {stage}: Layer{layer} was not on the path: it counted no call"):
         ladder_of(made)
+
+
+def test_a_loss_outside_the_passes_is_told_though_speeds_are_noise() -> None:
+    """Passes that differ by a tenth from run to run hide a loss of 3 % from the speeds, not from what a stage adds."""
+
+    class NoisyPasses(VirtualClock):
+        def spend(self, seconds: float) -> None:
+            self.now_s += (self.rate if seconds > 1e-3 else 1.0) * seconds
+
+    clock, rng = NoisyPasses(), random.Random(3)
+
+    def noisy(run: Callable[[Load], StageRun]) -> Callable[[Load], StageRun]:
+        def once(load: Load) -> StageRun:
+            clock.rate = rng.uniform(0.9, 1.1)
+            return run(load)
+
+        return once
+
+    made = [replace(each, run=noisy(each.run)) for each in stages(clock, (5e-3, 10e-6, 150e-6, 10e-6))]
+    ladder = ladder_of(made)
+    assert ladder.verdict("stage 2") == "noisy"
+    assert ladder.over_previous("stage 2").low < 0.97 < 1 < ladder.over_previous("stage 2").high
+    added = ladder.added_gap("stage 2")
+    assert added is not None
+    assert 0.025 < added.low <= added.estimate <= added.high < 0.035
+    (told,) = [line for line in sentences(ladder) if "a loss of its own" in line]
+    assert told.startswith("stage 2 spends +")
+    assert ladder.added_gap("stage 0") is None
 
 
 def test_disturbed_rounds_are_set_aside_and_counted() -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import functools
 import importlib
 import importlib.util
 import re
+import sys
 from collections import deque
 from pathlib import Path
 from typing import Any
@@ -65,11 +67,22 @@ def _plain(api: Any, name: str, result: Any, *arguments: Any) -> Any:
 def library() -> Library:
     """The one there is. Raises `BackendUnavailable` where the binding is not installed, or does not load."""
     try:
-        return Library(importlib.import_module("llama_cpp.llama_cpp"))
+        api = importlib.import_module("llama_cpp.llama_cpp")
+        atexit.register(_close_null_files)
+        return Library(api)
     except ImportError as error:
         raise BackendUnavailable("llama.cpp", f"its binding is not installed: {error}", ADVICE) from error
     except (OSError, RuntimeError, AttributeError) as error:
         raise BackendUnavailable("llama.cpp", f"its binding does not load: {error!s:.200}", ADVICE) from error
+
+
+def _close_null_files() -> None:
+    """The binding opens /dev/null when it is imported, and leaves it open: with warnings on, Python says so at its end."""
+    utils = sys.modules.get("llama_cpp._utils")
+    for name in ("outnull_file", "errnull_file"):
+        file = getattr(utils, name, None)
+        if file is not None:
+            file.close()
 
 
 def installed() -> bool:
