@@ -51,7 +51,8 @@ def record_stage(
     """Record a stage's figures, one stage a case.
 
     `tokens_per_s`, `over_stage0` (the one that is gated), `over_previous`, `added_s_per_token`; `added_gap_fraction`
-    where passes are known, `ttft_s` and `tpot_s` where it has requests that tell. The ratio of a noisy ladder is not gated: it can neither pass nor fail.
+    where passes are known, `ttft_s` and `tpot_s` where it has requests that tell. The ratio of a noisy ladder is not
+    gated: it can neither pass nor fail.
     """
     runs = ladder.runs(name)
     perfguard.record(

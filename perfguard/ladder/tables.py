@@ -100,8 +100,8 @@ def sentences(ladder: Ladder) -> list[str]:
         added = ladder.added_gap(name)
         if added is not None and added.low > TOLD_ADDED:
             told.append(
-                f"{name} spends {_percent(added)} of the time of the stage below outside the passes: a loss of its own, "
-                f"whatever the speeds say"
+                f"{name} spends {_percent(added)} of the time of the stage below outside the passes: a loss of its "
+                f"own, whatever the speeds say"
             )
         found = ladder.terms(name)
         if found is not None and found.terms.unmatched > TOLD_UNMATCHED:

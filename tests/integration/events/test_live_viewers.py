@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -63,6 +65,26 @@ def test_three_viewers_at_once_each_get_everything(live_run: Start) -> None:
     finally:
         for viewer in viewers:
             viewer.close()
+
+
+def test_a_viewer_that_waits_can_be_interrupted(live_run: Start) -> None:
+    """From another thread; it is live still, gives what comes, and waits no more. A closed one does not mind."""
+    run = live_run()
+    with Subscriber.attach(run.endpoint) as subscriber:
+        waiting = threading.Timer(0.2, subscriber.interrupt)
+        waiting.start()
+        assert subscriber.take(600.0) == []
+        waiting.join()
+        assert subscriber.state == "live"
+        assert subscriber.take(600.0) == []
+        run.do("start")
+        for _ in range(200):
+            if taken := subscriber.poll(0.0):
+                break
+            time.sleep(0.05)
+        assert [event["kind"] for event in taken] == ["run_started"]
+    subscriber.interrupt()
+    run.do("close")
 
 
 def test_without_an_endpoint_the_newest_run_is_found(live_run: Start) -> None:

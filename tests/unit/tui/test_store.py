@@ -13,6 +13,7 @@ from event_story import CASES, MODULE
 
 from perfguard.events import EventStream
 from perfguard.events.schema import Event
+from perfguard_tui.feed import Feed, FeedStatus
 from perfguard_tui.reducers import MAX_NOTES, MAX_SERIES, MAX_SPANS, RECENT_SAMPLES
 from perfguard_tui.store import Store
 from perfguard_tui.views import RunView
@@ -49,6 +50,28 @@ def test_the_producer_itself_feeds_the_store() -> None:
     count = event_story.tell(stream)
     run = store.snapshot()
     assert (run.events, run.bad, run.done) == (count, 0, 10)
+
+
+def test_the_alarm_rings_once_for_what_the_snapshot_lacks() -> None:
+    """When something comes in, at once if it had come before; when a feed's state changes. The latest alarm counts."""
+    store, rung = Store(), list[str]()
+    store.apply(_event("case_started", case="a"))
+    store.alarm(lambda: rung.append("late"))
+    assert rung == ["late"]
+    store.snapshot()
+    store.alarm(lambda: rung.append("replaced"))
+    store.alarm(lambda: rung.append("event"))
+    assert rung == ["late"]
+    for seq in (1, 2):
+        store.apply(_event("note", seq, case="a", text="n"))
+    assert rung == ["late", "event"]
+    store.snapshot()
+    feed = Feed(store)
+    store.alarm(lambda: rung.append("state"))
+    feed.status = FeedStatus()
+    assert rung == ["late", "event"]
+    feed.status = FeedStatus("lost")
+    assert rung == ["late", "event", "state"]
 
 
 def test_a_running_case_shows_its_rounds_so_far() -> None:

@@ -77,7 +77,7 @@ def library() -> Library:
 
 
 def _close_null_files() -> None:
-    """The binding opens /dev/null when it is imported, and leaves it open: with warnings on, Python says so at its end."""
+    """The binding opens /dev/null when imported, and leaves it open: with warnings on, Python says so at its end."""
     utils = sys.modules.get("llama_cpp._utils")
     for name in ("outnull_file", "errnull_file"):
         file = getattr(utils, name, None)
