@@ -127,11 +127,11 @@ class Subscriber:
     def take(self, timeout_s: float) -> list[Item]:
         """The same events as they came: single ones, and many rounds at once."""
         deadline_s = time.monotonic() + timeout_s
-        while not self._ready and not self.over and not self._interrupted:
+        while not self._ready and not self.over:
             left_s = deadline_s - time.monotonic()
             step_s = _STEP_S if self._asked or self._ahead else self._silent_s  # what comes ends a step at once
             self._step(max(0.0, min(step_s, left_s)))
-            if time.monotonic() >= deadline_s:
+            if self._interrupted or time.monotonic() >= deadline_s:
                 break
         items, self._ready = self._ready, []
         return items

@@ -15,14 +15,25 @@ from perfguard_suites.staged_throughput.gauges import Board, Gauges
 from perfguard_suites.staged_throughput.scheduler import retry_after_s
 from perfguard_suites.staged_throughput.sequence import Sequence
 
-LOOK_S = 1e-3
+LOOK_S, MOST_LOOK_S = 1e-3, 8e-3
+LOOKS_A_STEP = 64
+
+
+def look_s(step_s: float) -> float:
+    """How long until it is looked again for tokens that come every `step_s`: late by a 64th of a step at most.
+
+    A millisecond at least, which a small model's client does not see, and eight at most, which nobody does: where a
+    step takes a third of a second, to look each millisecond is a twentieth of all that a server computes.
+    """
+    return min(MOST_LOOK_S, max(LOOK_S, step_s / LOOKS_A_STEP))
 
 
 class RemoteScheduler:
     """Takes requests and gives tokens as they come, in the event loop's thread.
 
-    The engine wakes this end only where a request ends. Tokens are looked for every millisecond, while anybody waits
-    for some: to wake another process in every step costs the engine more than all else it does between two passes.
+    The engine wakes this end only where a request ends. Tokens are looked for every millisecond or so (`look_s`), while
+    anybody waits for some: to wake another process in every step costs the engine more than all else it does between
+    two passes.
 
     `deliver` gets them; `report` is asked what was counted here; `on_lost` is told that the engine has ended, when
     everybody who waited has been told. The queue's bound is kept here: what waits is what was sent and has not left the
@@ -53,6 +64,7 @@ class RemoteScheduler:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._writing = False
         self._steps = -1
+        self._look_s, self._stepped_s = LOOK_S, 0.0
         bell.setblocking(False)
         self._bell = bell
         self._timer: asyncio.TimerHandle | None = None
@@ -96,6 +108,8 @@ class RemoteScheduler:
             raise QueueFull(gauges.queued, retry_after_s(gauges.queued, gauges, self.slots))
         self._sent += 1
         number = self._sent
+        if not self._sequences:
+            self._look_s, self._stepped_s = LOOK_S, 0.0  # how long nobody wanted anything is no step
         self._sequences[number], self._numbers[sequence] = sequence, number
         self._look_again()
         sequence.arrived_s = sequence.arrived_s or perf_counter()
@@ -132,13 +146,16 @@ class RemoteScheduler:
     def _look_again(self) -> None:
         """Later, while anybody waits for tokens."""
         if self._timer is None and self._sequences and self._loop is not None:
-            self._timer = self._loop.call_later(LOOK_S, self._look)
+            self._timer = self._loop.call_later(self._look_s, self._look)
 
     def _look(self) -> None:
         self._timer = None
         steps = self.board.read().steps
         if steps != self._steps:  # or else a step is under way still
-            self._steps = steps
+            now_s = perf_counter()
+            if self._stepped_s:
+                self._look_s = look_s((now_s - self._stepped_s) / max(1, steps - self._steps))
+            self._steps, self._stepped_s = steps, now_s
             self._read()
         self._look_again()
 

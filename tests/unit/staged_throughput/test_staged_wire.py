@@ -17,7 +17,7 @@ from perfguard_suites.staged_throughput.channel import Delivery
 from perfguard_suites.staged_throughput.errors import ChannelBroken
 from perfguard_suites.staged_throughput.gauges import Board, Gauges
 from perfguard_suites.staged_throughput.process_channel import ProcessChannel
-from perfguard_suites.staged_throughput.remote_scheduler import RemoteScheduler
+from perfguard_suites.staged_throughput.remote_scheduler import RemoteScheduler, look_s
 from perfguard_suites.staged_throughput.sampling import SamplingParameters
 from perfguard_suites.staged_throughput.scheduler import Scheduler
 from perfguard_suites.staged_throughput.sequence import Sequence
@@ -153,3 +153,10 @@ def test_a_front_end_that_stalls_gets_all_tokens_and_the_end() -> None:
     finally:
         channel.dispose()
     assert got == list(range(1000))
+
+
+def test_tokens_are_looked_for_as_often_as_they_may_come() -> None:
+    """Each millisecond of short steps, a 64th of longer ones, 8 ms at most."""
+    assert [look_s(step_s) for step_s in (0.0, 0.011, 0.128, 0.35, 5.0)] == pytest.approx(
+        [1e-3, 1e-3, 2e-3, 0.35 / 64, 8e-3]
+    )
