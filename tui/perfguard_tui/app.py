@@ -27,7 +27,7 @@ from perfguard_tui.replaying import PACES, ReplayFeed
 from perfguard_tui.runs import RunsDashboard
 from perfguard_tui.selection import moved, next_regression
 from perfguard_tui.sources import Source
-from perfguard_tui.state import PAGES
+from perfguard_tui.state import PAGES, State
 from perfguard_tui.views import CaseView
 from perfguard_tui.widgets.case_table import CaseTable
 from perfguard_tui.widgets.choice_screen import ChoiceScreen
@@ -256,11 +256,11 @@ class Dashboard(RunsDashboard):
         else:
             low, high = sorted((state.window_from_s, at_s))
             state.window, state.window_from_s = (low, high), None
-            self._read_window(self._feed, (low, high))
+            self._read_window(self._feed, state, (low, high))
         self._drawn = ()
         self.draw()
 
-    def _read_window(self, feed: ReplayFeed, window: Window) -> None:
+    def _read_window(self, feed: ReplayFeed, state: State, window: Window) -> None:
         """Have the phases in the window read beside the screen: a long recording takes some seconds."""
 
         def read() -> None:
@@ -271,12 +271,12 @@ class Dashboard(RunsDashboard):
                 self.call_from_thread(self.say, str(error))
             else:
                 if found is not None:
-                    self.call_from_thread(self._window_read, found)
+                    self.call_from_thread(self._window_read, state, found)
 
         self.run_worker(read, thread=True, name="window", group="window", exclusive=True)
 
-    def _window_read(self, found: WindowPhases) -> None:
-        self._window_phases = found
+    def _window_read(self, state: State, found: WindowPhases) -> None:
+        state.window_phases = found
         self.draw()
 
     # -- taking away

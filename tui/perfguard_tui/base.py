@@ -36,7 +36,7 @@ from perfguard_tui.sources import Source
 from perfguard_tui.views import CaseView, RunView
 from perfguard_tui.widgets.case_table import CaseTable
 from perfguard_tui.widgets.lines_view import LineBar, LinesView
-from perfguard_tui.window import WindowPhases, windowed
+from perfguard_tui.window import windowed
 
 TICK_S = 0.08
 LEAST_SIZE = (40, 10)
@@ -95,7 +95,6 @@ class DashboardBase(App[None]):
         self._drawn: tuple[Any, ...] = ()
         self._drawn_s = 0.0
         self._stirred = asyncio.Event()
-        self._window_phases: WindowPhases | None = None
         self._shape: tuple[Size, ...] = ()
         self._chosen_line: int | None = None
         self._running_drawn = 0
@@ -290,7 +289,7 @@ class DashboardBase(App[None]):
             self._bar.show([((f" {width}x{height} is too small: {needed}"[:width], "noisy"),)])
             self._footer.show([()])
             return
-        run, state = windowed(self.run_shown, self.state.window, self._window_phases), self.state
+        run, state = windowed(self.run_shown, self.state.window, self.state.window_phases), self.state
         self.rows = ordered(filtered(run, state.filter), state.order, backwards=state.backwards)
         state.selected = chosen(
             self.rows, run, state.selected, follow=state.following and state.page in ("live", "replay")
@@ -325,7 +324,7 @@ class DashboardBase(App[None]):
         self._drawn = ()
         self._drawn_s = time.monotonic()
         self._stirred.set()
-        run = windowed(self.run_shown, self.state.window, self._window_phases)
+        run = windowed(self.run_shown, self.state.window, self.state.window_phases)
         self._draw_rows(run, run.case(self.state.selected), self.size.width)
 
     def _draw_rows(self, run: RunView, case: CaseView | None, width: int) -> None:

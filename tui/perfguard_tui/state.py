@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from perfguard_tui.window import WindowPhases
+
 PAGES = ("live", "case", "compare", "history", "replay", "doctor", "pictures")
 
 
@@ -11,8 +13,8 @@ PAGES = ("live", "case", "compare", "history", "replay", "doctor", "pictures")
 class State:
     """One user's view. `trail` holds the pages that `escape` goes back to; `cursor` a row for each page.
 
-    `window`: seconds of the run that all panes are limited to, or None. `opened`: on the case page, whether one
-    sample is opened.
+    `window`: seconds of the run that all panes are limited to, or None; `window_phases`: of the rounds in it, once they
+    have been read. `opened`: on the case page, whether one sample is opened.
     """
 
     page: str = "live"
@@ -28,6 +30,7 @@ class State:
     marked: str | None = None
     window: tuple[float, float] | None = None
     window_from_s: float | None = None
+    window_phases: WindowPhases | None = None
     zoomed: str = ""
     log_axis: bool = False
 

@@ -278,10 +278,10 @@ def test_a_recording_is_scrubbed_windowed_and_played(recording: Path) -> None:
         assert len(app.rows) < len(app.run_shown.cases)
         assert "window" in screen_of(app)
         for _ in range(1500):
-            if app._window_phases is not None:
+            if app.state.window_phases is not None:
                 break
             await pilot.pause(0.01)
-        cut = [case for case in windowed(app.run_shown, app.state.window, app._window_phases).cases if case.notes]
+        cut = [case for case in windowed(app.run_shown, app.state.window, app.state.window_phases).cases if case.notes]
         assert "all else is the window's" in cut[0].notes[0]
         bar = (
             screen_of(app)
