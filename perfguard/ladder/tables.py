@@ -234,9 +234,14 @@ def _mean_others(ladder: Ladder) -> float:
     return sum(each.other_cores for each in ladder.rounds) / len(ladder.rounds)
 
 
+def _ranged(interval: Interval, told: str, ends: str, scale: float) -> str:
+    """The words for an estimate, and its ends in that format where there are any."""
+    low, high = scale * interval.low, scale * interval.high
+    return told if interval.confidence <= 0 else f"{told} [{low:{ends}}, {high:{ends}}]"
+
+
 def _figure(interval: Interval, decimals: int) -> str:
-    estimate, low, high = (f"{value:.{decimals}f}" for value in (interval.estimate, interval.low, interval.high))
-    return estimate if interval.confidence <= 0 else f"{estimate} [{low}, {high}]"
+    return _ranged(interval, f"{interval.estimate:.{decimals}f}", f".{decimals}f", 1.0)
 
 
 def _us(seconds: float) -> str:
@@ -244,19 +249,15 @@ def _us(seconds: float) -> str:
 
 
 def _us_interval(interval: Interval) -> str:
-    low, high = 1e6 * interval.low, 1e6 * interval.high
-    told = f"{1e6 * interval.estimate:+.1f} µs"
-    return told if interval.confidence <= 0 else f"{told} [{low:+.1f}, {high:+.1f}]"
+    return _ranged(interval, f"{1e6 * interval.estimate:+.1f} µs", "+.1f", 1e6)
 
 
 def _us_range(interval: Interval) -> str:
-    told = f"{1e6 * interval.estimate:.1f} µs"
-    return told if interval.confidence <= 0 else f"{told} [{1e6 * interval.low:.1f}, {1e6 * interval.high:.1f}]"
+    return _ranged(interval, f"{1e6 * interval.estimate:.1f} µs", ".1f", 1e6)
 
 
 def _percent(interval: Interval) -> str:
-    told = f"{interval.estimate:+.2%}"
-    return told if interval.confidence <= 0 else f"{told} [{100 * interval.low:+.2f}, {100 * interval.high:+.2f}]"
+    return _ranged(interval, f"{interval.estimate:+.2%}", "+.2f", 100)
 
 
 def _ms(found: Quantiles | None) -> str:

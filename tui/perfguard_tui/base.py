@@ -244,6 +244,15 @@ class DashboardBase(App[None]):
         with contextlib.suppress(asyncio.TimeoutError):
             await asyncio.wait_for(stirred.wait(), seconds)
 
+    def _stay_awake(self) -> None:
+        """Something is drawn: the clock does not rest for a while."""
+        self._drawn_s = time.monotonic()
+        self._stirred.set()
+
+    @property
+    def _run_in_window(self) -> RunView:
+        return windowed(self.run_shown, self.state.window, self.state.window_phases)
+
     def tick(self) -> None:
         """Take what has come since the last tick; draw if anything that is shown has changed."""
         begin_s = time.thread_time()
@@ -279,8 +288,7 @@ class DashboardBase(App[None]):
 
     def draw(self) -> None:
         """Show the snapshot; each widget refreshes only if what it shows has changed."""
-        self._drawn_s = time.monotonic()
-        self._stirred.set()
+        self._stay_awake()
         self._shape = self._shape_now()
         width, height = self.size
         if width < LEAST_SIZE[0] or height < LEAST_SIZE[1]:
@@ -289,7 +297,7 @@ class DashboardBase(App[None]):
             self._bar.show([((f" {width}x{height} is too small: {needed}"[:width], "noisy"),)])
             self._footer.show([()])
             return
-        run, state = windowed(self.run_shown, self.state.window, self.state.window_phases), self.state
+        run, state = self._run_in_window, self.state
         self.rows = ordered(filtered(run, state.filter), state.order, backwards=state.backwards)
         state.selected = chosen(
             self.rows, run, state.selected, follow=state.following and state.page in ("live", "replay")
@@ -322,9 +330,8 @@ class DashboardBase(App[None]):
             self.draw()
             return
         self._drawn = ()
-        self._drawn_s = time.monotonic()
-        self._stirred.set()
-        run = windowed(self.run_shown, self.state.window, self.state.window_phases)
+        self._stay_awake()
+        run = self._run_in_window
         self._draw_rows(run, run.case(self.state.selected), self.size.width)
 
     def _draw_rows(self, run: RunView, case: CaseView | None, width: int) -> None:

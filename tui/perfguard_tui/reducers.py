@@ -208,6 +208,13 @@ class RunFold:
         self.urgent.add(case_id)
         return case
 
+    def outdate(self, case_id: str, phased: bool) -> None:
+        """The image of that case is out of date; `phased`: by rounds that may have phases."""
+        if phased:
+            self.stale[case_id] = True
+        else:
+            self.stale.setdefault(case_id, False)
+
     def count(self, t_ns: int) -> None:
         """One more event, of that time."""
         self.events += 1
@@ -263,7 +270,7 @@ class RunFold:
             for other in self.cases.values():
                 for one in other.series.values():
                     one.fit(limit)
-                self.stale.setdefault(other.id, False)
+                self.outdate(other.id, False)
         return series
 
     def _refresh(self, shown: Collection[str] | None) -> None:
@@ -340,10 +347,7 @@ def _stage(run: RunFold, event: Event) -> None:
 def _round(run: RunFold, event: Event) -> None:
     case_id, metric, phases = event["case"], event["metric"], event["phases"]
     case = run.cases.get(case_id) or run.case(case_id)
-    if phases:
-        run.stale[case_id] = True
-    else:
-        run.stale.setdefault(case_id, False)
+    run.outdate(case_id, bool(phases))
     series = case.series.get(metric) or run.new_series(case, metric)
     if series is None:
         return

@@ -136,8 +136,5 @@ def _series_of(run: RunFold, rounds: Rounds, number: int) -> Series | None:
             case = run.case(case_id)
         except ValueError:
             return None
-    if rounds.has_phases:
-        run.stale[case_id] = True
-    else:
-        run.stale.setdefault(case_id, False)
+    run.outdate(case_id, rounds.has_phases)
     return case.series.get(metric) or run.new_series(case, metric)

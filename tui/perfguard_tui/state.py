@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from perfguard_tui.window import WindowPhases
+from perfguard_tui.window import Window, WindowPhases
 
 PAGES = ("live", "case", "compare", "history", "replay", "doctor", "pictures")
 
@@ -28,7 +28,7 @@ class State:
     cursor: dict[str, int] = field(default_factory=dict)
     opened: bool = False
     marked: str | None = None
-    window: tuple[float, float] | None = None
+    window: Window | None = None
     window_from_s: float | None = None
     window_phases: WindowPhases | None = None
     zoomed: str = ""

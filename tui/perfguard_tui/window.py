@@ -12,9 +12,9 @@ import numpy as np
 from perfguard.document import Metric
 from perfguard.events import Replay
 from perfguard.events.rounds import Item, Rounds
+from perfguard_tui.reducers import RECENT_SAMPLES
 from perfguard_tui.views import CaseView, RunView, SeriesView
 
-RECENT = 120  # samples of a row's sparkline
 # Producers write into one file each by its own clock reading: what comes a little late is still waited for.
 _LATE_NS = 1_000_000_000
 _PART = "the window holds a part of this case: its figures are the whole case's, all else is the window's"
@@ -148,4 +148,6 @@ def _windowed_series(series: SeriesView, low: float, high: float) -> SeriesView:
     kept = value[inside]
     median = float(np.median(kept)) if len(kept) else 0.0
     points = (t_s[inside], index[inside], kept)
-    return SeriesView(series.metric, len(kept), series.warmup, tuple(map(float, kept[-RECENT:])), median, points)
+    return SeriesView(
+        series.metric, len(kept), series.warmup, tuple(map(float, kept[-RECENT_SAMPLES:])), median, points
+    )
